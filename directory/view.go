@@ -1,0 +1,411 @@
+package directory
+
+import (
+	"hash/maphash"
+	"iter"
+	"slices"
+	"strings"
+	"time"
+)
+
+// View is a picture of the directory at one moment. It is immutable and safe for use by any number of goroutines. Its zero value holds nothing.
+type View struct {
+	seed           maphash.Seed
+	dict           *dict
+	arena          arena
+	index          table            // hash of class and value -> location of a record
+	ids            paged[uint32]    // number of an object -> location of its record, 0 when it is gone
+	containers     paged[container] // number -> parts of a DN; 0 is the root
+	containerIndex table            // hash of parent and RDN -> number
+	objects        [kinds]int
+	addresses      int
+	skipped        int
+	waste          int // bytes of records that are not live
+	warnings       []Warning
+	warned         int
+}
+
+// container is a DN that others lie below.
+type container struct {
+	parent uint32
+	rdn    string
+}
+
+// phantomBit marks, in View.ids, a number that stands for a DN of which the view has no object.
+const phantomBit = 1 << 31
+
+// class separates the values of different attributes within the index.
+type class byte
+
+const (
+	classAddress class = iota // smtp: proxies and mail
+	classLegacyDN
+	classX500
+	classNotes
+	classDN
+	classGUID
+)
+
+// keyClass says how each Key is stored and found.
+var keyClass = [...]struct {
+	class  class
+	prefix string // of proxyAddresses
+}{
+	KeyProxy:    {classAddress, "smtp:"},
+	KeyMail:     {classAddress, ""},
+	KeyLegacyDN: {classLegacyDN, ""},
+	KeyX500:     {classX500, "x500:"},
+	KeyNotes:    {classNotes, "notes:"},
+}
+
+func (v *View) hash(folded []byte, c class) uint32 {
+	return uint32(maphash.Bytes(v.seed, append(folded, byte(c))))
+}
+
+// Find appends to dst every owner of value under key, each once. It does not allocate unless dst must grow.
+func (v *View) Find(key Key, value string, dst []Ref) []Ref {
+	if v.index.n == 0 || value == "" || int(key) >= len(keyClass) {
+		return dst
+	}
+	var space [256]byte
+	folded := appendFold(space[:0], value)
+	hash := v.hash(folded, keyClass[key].class)
+	slots, i := v.index.chain(hash)
+	if len(slots) == 0 {
+		return dst
+	}
+	for ; slots[i] != 0; i++ {
+		if uint32(slots[i]>>32) == hash {
+			if loc := uint32(slots[i]); v.owns(loc, key, folded) {
+				dst = append(dst, Ref(loc))
+			}
+		}
+		if i+1 == len(slots) {
+			i = -1
+		}
+	}
+	return dst
+}
+
+// owns tells whether the object at loc has the folded value under key.
+func (v *View) owns(loc uint32, key Key, folded []byte) bool {
+	rec := recordAt(v.arena.at(loc))
+	switch f := rec.fields(v); key {
+	case KeyMail:
+		mail, ok := rec.mail(v)
+		return ok && equalFold(mail, folded)
+	case KeyLegacyDN:
+		for f.next() {
+			if f.tag == tagLegacyDN {
+				return equalFold(f.text, folded)
+			}
+		}
+	default:
+		prefix := keyClass[key].prefix
+		for f.next() && f.tag == tagProxy {
+			if equalFold(f.text.address(), folded) && f.text.prefixed(prefix) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// mail is the record's mail attribute.
+func (r record) mail(v *View) (text, bool) {
+	for f := r.fields(v); f.next() && f.tag <= tagMailProxy; {
+		switch f.tag {
+		case tagMail:
+			return f.text, true
+		case tagMailProxy:
+			return r.proxyAt(v, f.number)
+		}
+	}
+	return text{}, false
+}
+
+// equalFold tells whether t folds to folded.
+func equalFold(t text, folded []byte) bool {
+	if !t.wide {
+		mid, suf := len(t.pre), len(t.pre)+len(t.mid)
+		return suf+len(t.suf) == len(folded) &&
+			equalLower(t.mid, folded[mid:suf]) && equalLower(t.pre, folded[:mid]) && equalLower(t.suf, folded[suf:])
+	}
+	var raw, low [256]byte
+	b := t.appendTo(raw[:0])
+	return string(appendFold(low[:0], b)) == string(folded)
+}
+
+// Object decodes an object. The Ref must come from this view.
+func (v *View) Object(r Ref) Object {
+	rec := recordAt(v.arena.at(uint32(r)))
+	o := Object{Ref: r, GUID: rec.guid(), Kind: rec.kind()}
+
+	// All strings are collected in one buffer and cut from it in the end: one allocation for all.
+	var space [1024]byte
+	buf := v.appendDN(space[:0], rec)
+	dn := len(buf)
+	type span struct {
+		to   *string
+		text bool
+		end  int
+	}
+	var spanSpace [24]span
+	spans := spanSpace[:0]
+	add := func(to *string, t text) {
+		buf = t.appendTo(buf)
+		spans = append(spans, span{to: to, end: len(buf)})
+	}
+	proxies := 0
+	for f := rec.fields(v); f.next(); {
+		switch f.tag {
+		case tagProxy:
+			add(nil, f.text)
+			proxies++
+		case tagMail:
+			add(&o.Mail, f.text)
+		case tagMailProxy:
+			t, _ := rec.proxyAt(v, f.number)
+			add(&o.Mail, t)
+		case tagUPN:
+			add(&o.UserPrincipalName, f.text)
+		case tagUPNMail:
+			t, _ := rec.mail(v)
+			add(&o.UserPrincipalName, t)
+		case tagDisplay:
+			add(&o.DisplayName, f.text)
+		case tagDisplayRDN:
+			_, value, _ := strings.Cut(string(rec.rdn(v)), "=")
+			add(&o.DisplayName, text{pre: value})
+		case tagTarget:
+			add(&o.TargetAddress, f.text)
+		case tagTargetProxy:
+			t, _ := rec.proxyAt(v, f.number)
+			buf = append(buf, f.text.pre...)
+			add(&o.TargetAddress, t)
+		case tagLegacyDN:
+			add(&o.LegacyExchangeDN, f.text)
+		case tagChanged:
+			o.Changed = f.time()
+		case tagRDN, tagAlias, tagMembers:
+		default:
+			*o.ints()[f.tag-tagInt] = Int{Value: unzigzag(f.number), Set: true}
+		}
+	}
+	all := string(buf)
+	o.DN = all[:dn]
+	if proxies > 0 {
+		o.ProxyAddresses = make([]string, 0, proxies)
+	}
+	start := dn
+	for _, s := range spans {
+		if s.to == nil {
+			o.ProxyAddresses = append(o.ProxyAddresses, all[start:s.end])
+		} else {
+			*s.to = all[start:s.end]
+		}
+		start = s.end
+	}
+	return o
+}
+
+// appendDN appends the DN of a record.
+func (v *View) appendDN(b []byte, rec record) []byte {
+	b = append(b, rec.rdn(v)...)
+	for id := rec.parent(); id != 0; {
+		c := v.containers.at(id)
+		b = append(append(b, ','), c.rdn...)
+		id = c.parent
+	}
+	return b
+}
+
+// members gives the numbers of a record's members.
+func (r record) members(v *View) []uint32 {
+	var ids []uint32
+	for f := r.fields(v); f.next(); {
+		if f.tag == tagMembers {
+			ids = make([]uint32, 0, f.number)
+			if eachID(f.number, f.ids, func(id uint32) { ids = append(ids, id) }) != nil {
+				return nil
+			}
+		}
+	}
+	return ids
+}
+
+// memberLocs gives the locations of a group's members, phantoms marked as such, each once: two numbers can mean the same object after a rename.
+func (v *View) memberLocs(r Ref) []uint32 {
+	locs := recordAt(v.arena.at(uint32(r))).members(v)
+	for i, id := range locs {
+		locs[i] = v.ids.at(id)
+	}
+	slices.Sort(locs)
+	return slices.Compact(locs)
+}
+
+// Members appends to dst the direct members of a group that the view holds, each once.
+func (v *View) Members(r Ref, dst []Ref) []Ref {
+	for _, loc := range v.memberLocs(r) {
+		if loc != 0 && loc&phantomBit == 0 {
+			dst = append(dst, Ref(loc))
+		}
+	}
+	return dst
+}
+
+// MissingMembers gives the DNs of the direct members of a group that the view does not hold: objects elsewhere, or none that could be recipients.
+func (v *View) MissingMembers(r Ref) []string {
+	var dns []string
+	for _, loc := range v.memberLocs(r) {
+		if loc&phantomBit != 0 {
+			dns = append(dns, string(v.appendDN(nil, recordAt(v.arena.at(loc&^phantomBit)))))
+		}
+	}
+	return dns
+}
+
+// ByGUID finds an object by its objectGUID.
+func (v *View) ByGUID(g GUID) (Ref, bool) {
+	loc, ok := v.locate(g[:], classGUID, func(rec record) bool { return rec.guid() == g && rec.kind() != phantom })
+	return Ref(loc), ok
+}
+
+// ByDN finds an object by its DN, without regard to case, spaces around the parts, and the way in which characters are escaped.
+func (v *View) ByDN(dn string) (Ref, bool) {
+	loc, ok := v.locateDN(dn)
+	if !ok || recordAt(v.arena.at(loc)).kind() == phantom {
+		return 0, false
+	}
+	return Ref(loc), true
+}
+
+// locateDN finds the object or phantom of a DN. Of two objects with the same DN, as there can be in the middle of renames, it is the one that came last.
+func (v *View) locateDN(dn string) (uint32, bool) {
+	rdn, rest := splitDN(dn)
+	if v.containers.n == 0 {
+		return 0, false
+	}
+	parent, ok := v.findContainer(rest)
+	if !ok {
+		return 0, false
+	}
+	return v.locateRDN(parent, rdn)
+}
+
+func (v *View) locateRDN(parent uint32, rdn string) (uint32, bool) {
+	var space [256]byte
+	key := appendKeyDN(space[:0], parent, rdn)
+	return v.locate(key, classDN, func(rec record) bool {
+		var space [256]byte
+		return rec.parent() == parent && string(appendKeyDN(space[:0], parent, string(rec.rdn(v)))) == string(key)
+	})
+}
+
+// appendKeyDN appends what the DN below a container is indexed by.
+func appendKeyDN(b []byte, parent uint32, rdn string) []byte {
+	b = append(appendRDN(b, rdn), 0)
+	return append(b, byte(parent), byte(parent>>8), byte(parent>>16), byte(parent>>24))
+}
+
+// locate finds the record with a key that match accepts; of several, the highest number.
+func (v *View) locate(key []byte, c class, match func(record) bool) (uint32, bool) {
+	if v.index.n == 0 {
+		return 0, false
+	}
+	hash := v.hash(key, c)
+	slots, i := v.index.chain(hash)
+	if len(slots) == 0 {
+		return 0, false
+	}
+	found, best := uint32(0), uint32(0)
+	for ; slots[i] != 0; i = (i + 1) % len(slots) {
+		if uint32(slots[i]>>32) != hash {
+			continue
+		}
+		loc := uint32(slots[i])
+		if rec := recordAt(v.arena.at(loc)); match(rec) && (found == 0 || rec.id() > best) {
+			found, best = loc, rec.id()
+		}
+	}
+	return found, found != 0
+}
+
+// findContainer finds the number of a DN that objects lie below.
+func (v *View) findContainer(dn string) (uint32, bool) {
+	if dn == "" {
+		return 0, true
+	}
+	rdn, rest := splitDN(dn)
+	parent, ok := v.findContainer(rest)
+	if !ok {
+		return 0, false
+	}
+	return v.findChild(parent, rdn)
+}
+
+func (v *View) findChild(parent uint32, rdn string) (uint32, bool) {
+	if v.containerIndex.n == 0 {
+		return 0, false
+	}
+	var space [256]byte
+	key := appendKeyDN(space[:0], parent, rdn)
+	hash := v.hash(key, classDN)
+	slots, i := v.containerIndex.chain(hash)
+	if len(slots) == 0 {
+		return 0, false
+	}
+	for ; slots[i] != 0; i = (i + 1) % len(slots) {
+		if uint32(slots[i]>>32) != hash {
+			continue
+		}
+		var space [256]byte
+		c := v.containers.at(uint32(slots[i]))
+		if c.parent == parent && string(appendKeyDN(space[:0], parent, c.rdn)) == string(key) {
+			return uint32(slots[i]), true
+		}
+	}
+	return 0, false
+}
+
+// All yields the objects of the view in no particular order.
+func (v *View) All() iter.Seq[Ref] {
+	return func(yield func(Ref) bool) {
+		for loc, rec := range v.arena.records() {
+			if rec.kind() != phantom && v.isLive(loc, rec) && !yield(Ref(loc)) {
+				return
+			}
+		}
+	}
+}
+
+// Stats counts what the view holds.
+func (v *View) Stats() Stats {
+	bytes := v.arena.bytes() + v.index.bytes() + v.containerIndex.bytes()
+	bytes += len(v.ids.pages) * (4*pageSize + 24)
+	bytes += len(v.containers.pages) * (24*pageSize + 24)
+	for i := range v.containers.n {
+		bytes += len(v.containers.at(uint32(i)).rdn)
+	}
+	if v.dict != nil {
+		for _, s := range v.dict.strings() {
+			bytes += len(s) + 48 // in the list and in the map
+		}
+	}
+	return Stats{Objects: v.objects, Addresses: v.addresses, Skipped: v.skipped, Warnings: v.warned, Bytes: bytes}
+}
+
+// Warnings tells which attributes could not be understood when the view was built: the first thousand of them. Stats has their number.
+func (v *View) Warnings() []Warning { return slices.Clone(v.warnings) }
+
+// lastChanged is the latest whenChanged in the view; zero when there is none.
+func (v *View) lastChanged() (t time.Time) {
+	for r := range v.All() {
+		for f := recordAt(v.arena.at(uint32(r))).fields(v); f.next(); {
+			if f.tag == tagChanged && f.time().After(t) {
+				t = f.time()
+			}
+		}
+	}
+	return t
+}
