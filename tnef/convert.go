@@ -1,0 +1,561 @@
+package tnef
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/coexist-mail/coexist/tnef/mapi"
+	"github.com/coexist-mail/coexist/tnef/rawmime"
+)
+
+// ConvertMessage writes msg, a whole message (RFC 5322), to w with every TNEF part in it turned into standard MIME, also inside
+// multiparts and attached messages. Whatever need not change is written octet for octet. Parts inside multipart/signed and
+// multipart/encrypted are left alone. A part that can't be read stays as it is and counts as failed.
+//
+// Nothing is written unless Report.Converted is greater than 0: pass the original on then. Errors are those of w and of
+// Options.Scratch; in case of one, what was written is not complete. msg is neither changed nor kept.
+func ConvertMessage(w io.Writer, msg []byte, opt *Options) (Report, error) {
+	c := &conversion{msg: msg, opt: opt, plans: map[*rawmime.Part]*messagePlan{}, used: map[*rawmime.Part]bool{}}
+	if !Contains(msg) {
+		return c.report, nil
+	}
+	root, err := rawmime.Walk(msg, rawmime.Limits{})
+	if err != nil {
+		c.report.warn("left as it is: %v", err)
+		return c.report, nil
+	}
+	defer c.close()
+	if err := c.find(root, root); err != nil {
+		return c.report, err
+	}
+	if c.report.Converted == 0 {
+		return c.report, nil
+	}
+	err = c.write(w)
+	return c.report, err
+}
+
+// ConvertStream writes a complete message made of a bare TNEF stream (the content of a winmail.dat) to w. The error is ErrNotTNEF if
+// stream is none, or that of w.
+func ConvertStream(w io.Writer, stream []byte, opt *Options) (Report, error) {
+	r := Report{Found: 1}
+	m, err := Decode(stream, opt)
+	if err != nil {
+		r.Failed = 1
+		return r, err
+	}
+	b := newBuilder(opt, stream)
+	e := b.content(m).entity()
+	setBoundaries(e, b.seed)
+	r.Converted, r.Classes = 1, []string{m.Class}
+	r.Warnings = append(m.Warnings, b.warnings...)
+	head := bytes.NewBuffer(messageHeader(m))
+	head.WriteString("MIME-Version: 1.0\r\n")
+	encoding := e.fields(head)
+	head.WriteString("\r\n")
+	ew := &entityWriter{w: w, opt: opt}
+	ew.write(head.Bytes())
+	ew.body(e, encoding)
+	ew.endLine()
+	for _, s := range ew.sub {
+		r.add(s)
+	}
+	return r, ew.err
+}
+
+// conversion is one message on its way: what is found in it, and the edits that follow from it.
+type conversion struct {
+	msg     []byte
+	opt     *Options
+	report  Report
+	edits   []edit
+	plans   map[*rawmime.Part]*messagePlan
+	scratch []ScratchBuffer
+	used    map[*rawmime.Part]bool // fallback texts that were replaced
+}
+
+// edit replaces octets of the message.
+type edit struct {
+	start, end int
+	write      func(*entityWriter)
+}
+
+// messagePlan is what a message around converted parts needs: the one that was given, or one attached to it.
+type messagePlan struct {
+	part      *rawmime.Part
+	root      *entity  // the new content, when all of the old is replaced
+	fill      *Message // supplies header fields that are missing
+	hasAttach bool
+}
+
+func (c *conversion) close() {
+	for _, s := range c.scratch {
+		// What was in the buffer has been written; nothing depends on its end.
+		_ = s.Close()
+	}
+}
+
+// find goes through the parts of a message and plans the conversion of those that are TNEF.
+func (c *conversion) find(message, p *rawmime.Part) error {
+	if p.Type == "multipart/signed" || p.Type == "multipart/encrypted" {
+		return nil
+	}
+	if len(p.Children) == 0 && !p.IsMultipart() {
+		if isTNEFType(p.Type) || isTNEFName(p.Name()) {
+			return c.part(message, p)
+		}
+		return nil
+	}
+	for _, child := range p.Children {
+		m := message
+		if !p.IsMultipart() {
+			m = child // an attached message
+		}
+		if err := c.find(m, child); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// part plans the conversion of one TNEF part.
+func (c *conversion) part(message, p *rawmime.Part) error {
+	c.report.Found++
+	stream, err := c.decodeBody(p)
+	if err != nil {
+		return err
+	}
+	d := &decoder{limits: c.opt.limits()}
+	m, err := d.message(stream, 0)
+	if err != nil {
+		c.fail("%s: %v", partLabel(p), err)
+		return nil
+	}
+	m.Warnings = d.warnings
+	if d.exceeded || len(m.Props.List)+len(m.Attachments)+len(m.Recipients) == 0 {
+		c.report.Warnings = append(c.report.Warnings, d.warnings...)
+		c.fail("%s: nothing in it can be read, or more than the limits allow", partLabel(p))
+		return nil
+	}
+	b := newBuilder(c.opt, stream)
+	j := &job{conversion: c, message: message, part: p, parsed: m, builder: b}
+	if !j.run() {
+		return nil
+	}
+	c.report.Converted++
+	c.report.Classes = append(c.report.Classes, m.Class)
+	c.report.Warnings = append(append(c.report.Warnings, m.Warnings...), b.warnings...)
+	return nil
+}
+
+func partLabel(p *rawmime.Part) string {
+	if n := cleanText(p.Name()); n != "" {
+		return n
+	}
+	return p.Type
+}
+
+func (c *conversion) fail(format string, args ...any) {
+	c.report.Failed++
+	c.report.warn(format, args...)
+}
+
+// decodeBody decodes a part's transfer encoding. If the result is no TNEF, the encoding may be declared wrongly: what the octets
+// look like decides then.
+func (c *conversion) decodeBody(p *rawmime.Part) ([]byte, error) {
+	body := p.Body(c.msg)
+	if IsTNEF(body) {
+		return body, nil
+	}
+	encoding := p.Encoding
+	if bytes.HasPrefix(bytes.TrimLeft(body[:min(len(body), 200)], "\r\n\t "), base64Signature) {
+		encoding = "base64"
+	}
+	switch encoding {
+	case "base64":
+		return c.decodeBase64(body)
+	case "7bit", "8bit", "binary", "":
+		if out, found := rawmime.DecodeUU(nil, body); found {
+			return out, nil
+		}
+		return body, nil
+	}
+	out, known := rawmime.Decode(nil, body, encoding)
+	if !known {
+		return body, nil
+	}
+	return out, nil
+}
+
+// base64Signature is the beginning of a TNEF stream in base64; the legacy key decides on the characters behind it.
+var base64Signature = []byte("eJ8+I")
+
+// scratchFrom is the size from which decoded octets go to Options.Scratch.
+const scratchFrom = 1 << 20
+
+func (c *conversion) decodeBase64(body []byte) ([]byte, error) {
+	if c.opt == nil || c.opt.Scratch == nil || len(body) < scratchFrom {
+		out, _ := rawmime.DecodeBase64(nil, body)
+		return out, nil
+	}
+	s, err := c.opt.Scratch()
+	if err != nil {
+		return nil, fmt.Errorf("scratch buffer for a TNEF stream: %w", err)
+	}
+	c.scratch = append(c.scratch, s)
+	const chunk = 64 << 10
+	var d rawmime.Base64Decoder
+	buf := make([]byte, rawmime.Base64Len(chunk))
+	for len(body) > 0 {
+		n := d.Decode(buf, body[:min(len(body), chunk)])
+		body = body[min(len(body), chunk):]
+		if len(body) == 0 {
+			n += d.Finish(buf[n:])
+		}
+		if _, err := s.Write(buf[:n]); err != nil {
+			return nil, fmt.Errorf("scratch buffer for a TNEF stream: %w", err)
+		}
+	}
+	return s.Bytes(), nil
+}
+
+// plan returns the plan for a message, making it.
+func (c *conversion) plan(message *rawmime.Part) *messagePlan {
+	p := c.plans[message]
+	if p == nil {
+		p = &messagePlan{part: message}
+		c.plans[message] = p
+	}
+	return p
+}
+
+// write applies the edits.
+func (c *conversion) write(w io.Writer) error {
+	for _, p := range c.plans {
+		c.edits = append(c.edits, p.edit(c.msg))
+	}
+	slices.SortFunc(c.edits, func(a, b edit) int { return a.start - b.start })
+	ew := &entityWriter{w: w, opt: c.opt}
+	pos := 0
+	for _, e := range c.edits {
+		if e.start < pos {
+			return fmt.Errorf("converting TNEF: edits overlap at octet %d", e.start)
+		}
+		ew.write(c.msg[pos:e.start])
+		e.write(ew)
+		pos = e.end
+	}
+	ew.write(c.msg[pos:])
+	if pos == len(c.msg) {
+		ew.endLine()
+	}
+	for _, s := range ew.sub {
+		c.report.add(s)
+	}
+	return ew.err
+}
+
+// endLine ends the last line of a message.
+func (w *entityWriter) endLine() {
+	if w.last != '\n' {
+		w.write(crlf)
+	}
+}
+
+// edit writes the message's header, and its content if that is new.
+func (p *messagePlan) edit(msg []byte) edit {
+	if p.root == nil {
+		return edit{p.part.Start, p.part.HeaderEnd, func(w *entityWriter) {
+			w.write(rewriteHeader(p.part.Header(msg), p, nil))
+		}}
+	}
+	return edit{p.part.Start, p.part.BodyEnd, func(w *entityWriter) {
+		var fields bytes.Buffer
+		fields.WriteString("MIME-Version: 1.0\r\n")
+		encoding := p.root.fields(&fields)
+		w.write(rewriteHeader(p.part.Header(msg), p, fields.Bytes()))
+		w.write(crlf)
+		w.body(p.root, encoding)
+	}}
+}
+
+// contentFields describe the content that is replaced. Others of that prefix (Content-Language, Content-Class) say something about the
+// message.
+var contentFields = []string{
+	"Content-Type", "Content-Transfer-Encoding", "Content-Disposition", "Content-ID", "Content-Description", "Content-Location", "Content-MD5",
+}
+
+func isContentField(f rawmime.Field) bool {
+	for _, n := range contentFields {
+		if f.Is(n) {
+			return true
+		}
+	}
+	return false
+}
+
+// rewriteHeader writes a message's header without X-MS-TNEF-Correlator, with X-MS-Has-Attach as it is now, and, if there is new content, its
+// fields instead of the old ones; and adds what is missing.
+func rewriteHeader(header []byte, p *messagePlan, content []byte) []byte {
+	out := make([]byte, 0, len(header)+len(content)+256)
+	for f := range rawmime.Fields(header) {
+		switch {
+		case f.Is("X-MS-TNEF-Correlator"):
+		case content != nil && (isContentField(f) || f.Is("MIME-Version")):
+		case f.Is("X-MS-Has-Attach"):
+			value := ""
+			if p.hasAttach {
+				value = " yes"
+			}
+			out = append(out, string(f.Name)+":"+value+"\r\n"...)
+		default:
+			out = append(out, header[f.Start:f.End]...)
+		}
+	}
+	if len(out) > 0 && out[len(out)-1] != '\n' && out[len(out)-1] != '\r' {
+		out = append(out, crlf...)
+	}
+	out = append(out, missingFields(header, p.fill)...)
+	return append(out, content...)
+}
+
+// missingFields makes the fields that every message should have (RFC 5322 3.6) from the properties, where the header has none.
+func missingFields(header []byte, m *Message) []byte {
+	if m == nil {
+		return nil
+	}
+	h := &headerWriter{}
+	if rawmime.Count(header, "Date") == 0 {
+		writeDate(h, m)
+	}
+	if rawmime.Count(header, "From") == 0 {
+		writeOriginators(h, m)
+	}
+	if rawmime.Count(header, "To")+rawmime.Count(header, "Cc")+rawmime.Count(header, "Bcc") == 0 {
+		to, cc := recipientsOf(m)
+		h.addresses("To", to)
+		h.addresses("Cc", cc)
+	}
+	if rawmime.Count(header, "Subject") == 0 {
+		h.text("Subject", subjectOf(m))
+	}
+	return h.Bytes()
+}
+
+// job is the conversion of one part.
+type job struct {
+	*conversion
+	message *rawmime.Part // the message that the part belongs to
+	part    *rawmime.Part
+	parsed  *Message
+	builder *builder
+}
+
+// run plans the edits; false when the part stays as it is.
+func (j *job) run() bool {
+	ct := j.builder.content(j.parsed)
+	parent := j.part.Parent
+	if parent == nil || !parent.IsMultipart() {
+		return j.replaceMessage(ct) // the whole message is TNEF
+	}
+	if j.mismatch() {
+		return j.filesOnly(ct)
+	}
+	fallback, foreign := j.fallback(ct)
+	if foreign {
+		e := j.builder.messageEntity(j.parsed, "", 0)
+		return j.replaceParts(nil, nil, []*entity{e})
+	}
+	consumed := 1
+	if fallback != nil {
+		consumed = 2
+	}
+	switch {
+	case len(parent.Children) == consumed && (ct.hasBody() || fallback == nil):
+		return j.replaceParent(ct)
+	case parent.Type == "multipart/mixed" && ct.whole == nil:
+		if fallback != nil {
+			return j.replaceParts(fallback, ct.body(), ct.attachments)
+		}
+		list := ct.attachments
+		if body := ct.body(); body != nil {
+			list = append([]*entity{body}, list...)
+		}
+		return j.replaceParts(nil, nil, list)
+	case parent.Type == "multipart/mixed":
+		return j.replaceParts(fallback, ct.whole, nil)
+	}
+	return j.replaceParts(nil, nil, []*entity{ct.entity()})
+}
+
+// mismatch: the header names the TNEF that belongs to the message; another one is a leftover of some message that this one was made
+// from ([MS-OXCMAIL] 2.2.3.3.5).
+func (j *job) mismatch() bool {
+	f, ok := rawmime.Find(j.message.Header(j.msg), "X-MS-TNEF-Correlator")
+	key := correlationKey(j.parsed)
+	return ok && key != "" && f.Text() != "" && strings.TrimSpace(f.Text()) != key
+}
+
+// correlationKey is PidTagTnefCorrelationKey, a string that ends with NUL.
+func correlationKey(m *Message) string {
+	x := m.Props.Find(mapi.TagTnefCorrelationKey)
+	key := x.Text()
+	if b := x.Bytes(); b != nil {
+		key, _, _ = strings.Cut(string(b), "\x00")
+	}
+	return strings.TrimSpace(key)
+}
+
+// filesOnly takes the files out of a stream that belongs to another message, and leaves the body alone.
+func (j *job) filesOnly(ct *content) bool {
+	list := append(slices.Clone(ct.attachments), ct.related...)
+	for _, e := range list {
+		e.disposition = "attachment"
+	}
+	if len(list) == 0 {
+		j.report.warn("%s belongs to another message and has no files: left as it is", partLabel(j.part))
+		return false
+	}
+	j.report.warn("%s belongs to another message: only its files are taken", partLabel(j.part))
+	return j.replaceParts(nil, nil, list)
+}
+
+// outerBoundaries are those of the multiparts around p, p included.
+func outerBoundaries(p *rawmime.Part) []string {
+	var list []string
+	for ; p != nil; p = p.Parent {
+		if p.Boundary != "" {
+			list = append(list, "--"+p.Boundary)
+		}
+	}
+	return list
+}
+
+// fits tells whether an entity can stand inside the multiparts around: octets that are written as they are must not have their
+// delimiters. Encoded content has no line that begins with two dashes.
+func (j *job) fits(around *rawmime.Part, list ...*entity) bool {
+	boundaries := outerBoundaries(around)
+	ok := true
+	for _, e := range list {
+		if e == nil {
+			continue
+		}
+		e.all(func(x *entity) {
+			for _, b := range boundaries {
+				if anyContains([][]byte{x.raw, x.rawHead}, b) {
+					ok = false
+				}
+			}
+		})
+	}
+	if !ok {
+		j.fail("%s: it holds a delimiter of the message around it", partLabel(j.part))
+	}
+	return ok
+}
+
+// replaceMessage replaces the whole content of the message.
+func (j *job) replaceMessage(ct *content) bool {
+	e := ct.entity()
+	if !j.fits(j.message.Parent, e) {
+		return false
+	}
+	setBoundaries(e, j.builder.seed)
+	p := j.plan(j.message)
+	p.root, p.fill, p.hasAttach = e, j.parsed, len(ct.attachments) > 0
+	return true
+}
+
+// replaceParent replaces the multipart that held nothing but the TNEF and its fallback.
+func (j *job) replaceParent(ct *content) bool {
+	e, parent := ct.entity(), j.part.Parent
+	if !j.fits(parent.Parent, e) {
+		return false
+	}
+	if e.isMultipart() {
+		e.preamble = j.msg[parent.BodyStart:parent.Children[0].Delim]
+		if parent.Close >= 0 {
+			e.epilogue = j.msg[parent.CloseEnd:parent.BodyEnd]
+		}
+	}
+	setBoundaries(e, j.builder.seed)
+	p := j.note(ct.attachments)
+	if parent == j.message {
+		p.root = e
+		return true
+	}
+	j.edits = append(j.edits, edit{parent.Start, parent.BodyEnd, func(w *entityWriter) {
+		for f := range rawmime.Fields(parent.Header(j.msg)) {
+			if !isContentField(f) {
+				w.write(j.msg[parent.Start+f.Start : parent.Start+f.End])
+			}
+		}
+		w.entity(e)
+	}})
+	return true
+}
+
+// replaceParts puts body in the fallback's place and list in that of the TNEF part, as parts of the multipart that is there.
+func (j *job) replaceParts(fallback *rawmime.Part, body *entity, list []*entity) bool {
+	parent := j.part.Parent
+	if !j.fits(parent, append(slices.Clone(list), body)...) {
+		return false
+	}
+	whole := multipartOf("mixed", append(slices.Clone(list), listOf(body)...))
+	setBoundaries(whole, j.builder.seed)
+	j.note(list)
+	if fallback != nil {
+		j.used[fallback] = true
+		j.edits = append(j.edits, edit{fallback.Start, fallback.BodyEnd, func(w *entityWriter) { w.entity(body) }})
+	}
+	if len(list) == 0 {
+		j.edits = append(j.edits, edit{j.part.Delim, nextDelim(j.part), func(*entityWriter) {}})
+		return true
+	}
+	j.edits = append(j.edits, edit{j.part.Start, j.part.BodyEnd, func(w *entityWriter) {
+		for i, e := range list {
+			if i > 0 {
+				w.write([]byte("\r\n--" + parent.Boundary + "\r\n"))
+			}
+			w.entity(e)
+		}
+	}})
+	return true
+}
+
+func listOf(e *entity) []*entity {
+	if e == nil {
+		return nil
+	}
+	return []*entity{e}
+}
+
+// note records for the message around that it was converted.
+func (j *job) note(attachments []*entity) *messagePlan {
+	p := j.plan(j.message)
+	if p.fill == nil {
+		p.fill = j.parsed
+	}
+	for _, e := range attachments {
+		p.hasAttach = p.hasAttach || e.disposition == "attachment"
+	}
+	for _, s := range j.part.Parent.Children {
+		p.hasAttach = p.hasAttach || s != j.part && s.Disposition == "attachment"
+	}
+	return p
+}
+
+// nextDelim is the offset of the delimiter that follows p.
+func nextDelim(p *rawmime.Part) int {
+	parent := p.Parent
+	if i := slices.Index(parent.Children, p); i+1 < len(parent.Children) {
+		return parent.Children[i+1].Delim
+	}
+	if parent.Close >= 0 {
+		return parent.Close
+	}
+	return parent.BodyEnd
+}

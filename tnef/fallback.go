@@ -1,0 +1,116 @@
+package tnef
+
+import (
+	"strings"
+	"unicode"
+
+	"github.com/coexist-mail/coexist/tnef/rawmime"
+	"github.com/coexist-mail/coexist/tnef/rtf"
+)
+
+// fallback finds the sibling that holds the same body for programs that don't read TNEF ([MS-OXCMAIL] 2.1.3.4: the first part of a
+// multipart/mixed): text, or an alternative of texts. It is nil when there is none, or when the stream has no body.
+//
+// foreign tells that the stream is another message that somebody attached: nothing ties it to this one, and the text says
+// something else.
+func (j *job) fallback(ct *content) (p *rawmime.Part, foreign bool) {
+	first := j.part.Parent.Children[0]
+	if !ct.hasBody() || first == j.part || j.used[first] || !isBodyText(first) {
+		return nil, false
+	}
+	if t := j.part.Parent.Type; t != "multipart/mixed" && !(t == "multipart/alternative" && len(j.part.Parent.Children) == 2) {
+		return nil, false
+	}
+	if j.correlated() || ct.whole != nil {
+		return first, false
+	}
+	same := similar(j.textOf(first), ct)
+	if !same && correlationKey(j.parsed) != "" && j.part.Disposition == "attachment" {
+		return nil, true
+	}
+	if !same && first.IsMultipart() {
+		return nil, false
+	}
+	return first, false
+}
+
+// correlated: X-MS-TNEF-Correlator, or Message-ID, is that of the stream.
+func (j *job) correlated() bool {
+	key := correlationKey(j.parsed)
+	if key == "" {
+		return false
+	}
+	for _, name := range []string{"X-MS-TNEF-Correlator", "Message-ID"} {
+		if f, ok := rawmime.Find(j.message.Header(j.msg), name); ok && f.Text() == key {
+			return true
+		}
+	}
+	return false
+}
+
+// isBodyText tells whether a part is shown as the body: text that is not a file, or an alternative of such texts.
+func isBodyText(p *rawmime.Part) bool {
+	if p.Type == "multipart/alternative" && len(p.Children) > 0 {
+		for _, c := range p.Children {
+			if c.IsMultipart() || !isBodyText(c) {
+				return false
+			}
+		}
+		return true
+	}
+	return (p.Type == "text/plain" || p.Type == "text/html" || p.Type == "text/enriched") && p.Disposition != "attachment" && p.Name() == ""
+}
+
+// textOf decodes the text of a body part.
+func (j *job) textOf(p *rawmime.Part) string {
+	for p.IsMultipart() {
+		p = p.Children[0]
+	}
+	body := p.Body(j.msg)
+	out, known := rawmime.Decode(nil, body[:min(len(body), compareMax)], p.Encoding)
+	if !known {
+		return ""
+	}
+	text := rawmime.ToUTF8(p.Params.Get("charset"), out)
+	if p.Type == "text/html" {
+		text = rtf.HTMLToText(text)
+	}
+	return text
+}
+
+// compareMax is how much text is compared.
+const compareMax = 8 << 10
+
+// similar tells whether a fallback text is that of the stream's body: half of its words are enough, since it may have lost
+// characters, got a disclaimer, or be an excerpt. Words of others than US-ASCII letters may have become question marks and don't count.
+func similar(text string, ct *content) bool {
+	body := ct.text
+	if !ct.hasText {
+		body = rtf.HTMLToText(ct.html)
+	}
+	words := plainWords(text)
+	known := map[string]bool{}
+	for _, w := range plainWords(body[:min(len(body), 2*len(text)+compareMax/8)]) {
+		known[w] = true
+	}
+	hits := 0
+	for _, w := range words {
+		if known[w] {
+			hits++
+		}
+	}
+	return hits*2 >= len(words)
+}
+
+func plainWords(s string) []string {
+	if len(s) > compareMax {
+		s = s[:compareMax]
+	}
+	var list []string
+	for _, w := range strings.FieldsFunc(s, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) && r != '?' }) {
+		if isPlain(w) && !strings.Contains(w, "?") {
+			list = append(list, strings.ToLower(w))
+		}
+	}
+	return list
+}

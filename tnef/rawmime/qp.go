@@ -1,0 +1,105 @@
+package rawmime
+
+import "bytes"
+
+// DecodeQP appends the octets that src encodes as quoted-printable (RFC 2045 6.7) to dst. White space at the end of lines is dropped, as it
+// must have been added on the way; malformed escapes stay as they are. clean is false when there were any.
+func DecodeQP(dst, src []byte) (out []byte, clean bool) {
+	clean = true
+	for len(src) > 0 {
+		line, ending, rest := cutLine(src)
+		src = rest
+		line = bytes.TrimRight(line, " \t")
+		soft := len(line) > 0 && line[len(line)-1] == '='
+		if soft {
+			line = line[:len(line)-1]
+		}
+		for {
+			i := bytes.IndexByte(line, '=')
+			if i < 0 {
+				dst = append(dst, line...)
+				break
+			}
+			dst = append(dst, line[:i]...)
+			if i+2 < len(line) {
+				if h, l := hexVal(line[i+1]), hexVal(line[i+2]); h >= 0 && l >= 0 {
+					dst = append(dst, byte(h<<4|l))
+					line = line[i+3:]
+					continue
+				}
+			}
+			clean = false
+			dst = append(dst, '=')
+			line = line[i+1:]
+		}
+		if !soft {
+			dst = append(dst, ending...)
+		}
+	}
+	return dst, clean
+}
+
+// cutLine takes the first line and its ending (CRLF or LF) from b.
+func cutLine(b []byte) (line, ending, rest []byte) {
+	i := bytes.IndexByte(b, '\n')
+	if i < 0 {
+		return b, nil, nil
+	}
+	j := i
+	if j > 0 && b[j-1] == '\r' {
+		j--
+	}
+	return b[:j], b[j : i+1], b[i+1:]
+}
+
+const hexDigits = "0123456789ABCDEF"
+
+// AppendQP appends text, whose lines end with CRLF or LF, as quoted-printable to dst: lines of at most 76 characters that end with CRLF.
+// A "--" at the beginning of a line is encoded, so that the result never holds a delimiter line, and so are "From " and a lone
+// period, which old programs change. Unless text ends with a line ending, the result has none either.
+func AppendQP(dst, text []byte) []byte {
+	col := 0
+	for i := 0; i < len(text); i++ {
+		c := text[i]
+		if c == '\n' || c == '\r' && i+1 < len(text) && text[i+1] == '\n' {
+			if c == '\r' {
+				i++
+			}
+			dst = append(dst, '\r', '\n')
+			col = 0
+			continue
+		}
+		literal := c >= '!' && c <= '~' && c != '='
+		switch {
+		case isSpace(c):
+			literal = i+1 < len(text) && text[i+1] != '\r' && text[i+1] != '\n'
+		case col == 0 && (c == '-' || c == '.' || c == 'F'):
+			literal = !bytes.HasPrefix(text[i:], dashes) && !bytes.HasPrefix(text[i:], fromSpace) && c != '.'
+		}
+		width := 1
+		if !literal {
+			width = 3
+		}
+		// The 76th character is needed for the soft break unless the line ends here.
+		if col+width > 75 && !(col+width <= 76 && atLineEnd(text, i+1)) {
+			dst = append(dst, '=', '\r', '\n')
+			col = 0
+			if literal && (c == '-' || c == '.' || c == 'F') {
+				literal, width = false, 3
+			}
+		}
+		if literal {
+			dst = append(dst, c)
+		} else {
+			dst = append(dst, '=', hexDigits[c>>4], hexDigits[c&15])
+		}
+		col += width
+	}
+	return dst
+}
+
+var fromSpace = []byte("From ")
+
+func atLineEnd(text []byte, i int) bool {
+	return i >= len(text) || text[i] == '\n' || text[i] == '\r' && i+1 < len(text) && text[i+1] == '\n'
+}

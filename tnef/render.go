@@ -1,0 +1,439 @@
+package tnef
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"html"
+	"net/url"
+	"path"
+	"sort"
+	"strings"
+
+	"github.com/coexist-mail/coexist/tnef/mapi"
+	"github.com/coexist-mail/coexist/tnef/rawmime"
+	"github.com/coexist-mail/coexist/tnef/rtf"
+)
+
+// builder makes MIME entities of a decoded message and everything attached to it.
+type builder struct {
+	opt      *Options
+	seed     string
+	output   int // octets that bodies may still expand to
+	depth    int
+	cids     int // content ids given so far
+	warnings []string
+}
+
+func newBuilder(opt *Options, stream []byte) *builder {
+	limit := opt.limits().Output
+	return &builder{opt: opt, seed: seed(stream), output: min(limit, 100*len(stream)+1<<20)}
+}
+
+func (b *builder) warn(format string, args ...any) {
+	if len(b.warnings) < maxWarnings {
+		b.warnings = append(b.warnings, fmt.Sprintf(format, args...))
+	}
+}
+
+func (b *builder) warnAll(prefix string, list []string) {
+	for _, w := range list {
+		b.warn("%s%s", prefix, w)
+	}
+}
+
+// content chooses bodies and attachments of a message, by the rules of its class.
+func (b *builder) content(m *Message) *content {
+	c := &content{}
+	result := b.readBody(m, c)
+	b.attachments(m, c, result)
+	applyClass(b, m, c)
+	c.text, c.html = crlfLines(c.text), crlfLines(c.html)
+	return c
+}
+
+// body puts the bodies and what belongs to them in order: related(alternative(text, html, calendar...), images).
+func (c *content) body() *entity {
+	if c.whole != nil {
+		return c.whole
+	}
+	var parts []*entity
+	if c.hasText {
+		parts = append(parts, textEntity("text/plain", c.text))
+	}
+	if c.hasHTML {
+		parts = append(parts, textEntity("text/html", c.html))
+	}
+	e := multipart("alternative", append(parts, c.alternatives...)...)
+	if len(c.related) == 0 || e == nil {
+		return e
+	}
+	rel := multipart("related", append([]*entity{e}, c.related...)...)
+	rel.params = []rawmime.Param{{Name: "type", Value: e.mediaType}} // RFC 2387 3.1
+	return rel
+}
+
+func textEntity(mediaType, text string) *entity {
+	return &entity{mediaType: mediaType, params: []rawmime.Param{{Name: "charset", Value: "utf-8"}}, data: []byte(text)}
+}
+
+// entity is the whole content of a message as one entity.
+func (c *content) entity() *entity {
+	if c.whole != nil {
+		return c.whole
+	}
+	body := c.body()
+	if body == nil {
+		body = textEntity("text/plain", "")
+		if len(c.attachments) == 1 {
+			body = nil
+			return multipartOf("mixed", c.attachments)
+		}
+	}
+	return multipart("mixed", append([]*entity{body}, c.attachments...)...)
+}
+
+// multipartOf makes a multipart even of one child.
+func multipartOf(subtype string, children []*entity) *entity {
+	return &entity{mediaType: "multipart/" + subtype, children: children}
+}
+
+// attachments turns the attachments into related parts and attachments of c.
+func (b *builder) attachments(m *Message, c *content, result *rtf.Result) {
+	made := make([]*entity, len(m.Attachments))
+	for i, a := range m.Attachments {
+		if !a.IsException() { // those are the calendar's matter
+			made[i] = b.attachment(a, i)
+		}
+	}
+	placed := map[*entity]bool{}
+	if result != nil && result.Kind == rtf.RealRTF && c.hasHTML {
+		b.place(m, c, result, made, placed)
+		for _, p := range result.Pictures {
+			c.related = append(c.related, &entity{mediaType: p.Type, name: safeName(p.Name), disposition: "inline", contentID: p.ContentID, data: p.Data})
+		}
+	}
+	var refs refSet
+	if c.hasHTML && len(made) > 0 {
+		refs = references(c.html)
+	}
+	for i, e := range made {
+		switch {
+		case e == nil:
+		case placed[e] || refs.mentions(e):
+			e.disposition = "inline"
+			c.related = append(c.related, e)
+		case !m.Attachments[i].Hidden():
+			c.attachments = append(c.attachments, e)
+		}
+	}
+}
+
+// place fills the places that real RTF has for attachments: pictures are shown there, others named, as Outlook's own conversion does.
+func (b *builder) place(m *Message, c *content, result *rtf.Result, made []*entity, placed map[*entity]bool) {
+	if len(result.Objects) == 0 {
+		return
+	}
+	var order []int
+	for i, a := range m.Attachments {
+		if a.Place >= 0 && made[i] != nil {
+			order = append(order, i)
+		}
+	}
+	sort.SliceStable(order, func(i, j int) bool { return m.Attachments[order[i]].Place < m.Attachments[order[j]].Place })
+	show := func(k int, f func(*entity) string) string {
+		if k >= len(order) {
+			return ""
+		}
+		return f(made[order[k]])
+	}
+	ownText := c.text != result.Text // PidTagBody has names of its own
+	html, text := result.Place(func(k int) string {
+		return show(k, func(e *entity) string {
+			if !strings.HasPrefix(e.mediaType, "image/") {
+				return html.EscapeString("<<" + e.name + ">>")
+			}
+			placed[e] = true
+			if e.contentID == "" {
+				b.cids++
+				e.contentID = fmt.Sprintf("object%d.%s@tnef", b.cids, b.seed)
+			}
+			return `<img src="cid:` + e.contentID + `" alt="` + html.EscapeString(e.name) + `">`
+		})
+	}, func(k int) string {
+		return show(k, func(e *entity) string { return "<<" + e.name + ">>" })
+	})
+	c.html = html
+	if !ownText {
+		c.text = text
+	}
+}
+
+// cleanContentID returns an id that can stand in a header field, or "".
+func cleanContentID(id string) string {
+	if !isPlain(id) || strings.ContainsAny(id, "<> \"") || len(id) > 250 {
+		return ""
+	}
+	return id
+}
+
+// attachment makes an entity of one attachment; nil when there is nothing in it.
+func (b *builder) attachment(a *Attachment, index int) *entity {
+	switch a.Method {
+	case mapi.MethodEmbedded:
+		return b.attachedMessage(a, index)
+	case mapi.MethodOLE:
+		return b.oleObject(a, index)
+	case mapi.MethodByReference, mapi.MethodByRefResolve, mapi.MethodByRefOnly, mapi.MethodWebReference:
+		if len(a.Data) == 0 {
+			return b.reference(a, index)
+		}
+	}
+	if a.Data == nil && a.RawName() == "" {
+		return nil
+	}
+	return b.file(a, b.fileName(a, index), a.Data)
+}
+
+// file makes an entity of an attached file. A message that was attached as a file becomes message/rfc822 if it can be without
+// changing an octet, and TNEF as a file is converted.
+func (b *builder) file(a *Attachment, name string, data []byte) *entity {
+	if a.MacBinary {
+		data = dataFork(data)
+	}
+	e := &entity{mediaType: attachmentType(a, name), name: name, disposition: "attachment", data: data}
+	e.contentID = cleanContentID(a.ContentID())
+	if l := strings.TrimSpace(a.Props.Text(mapi.TagAttachContentLocation)); isPlain(l) && !strings.ContainsAny(l, " <>\"") {
+		e.location = l
+	}
+	switch {
+	case isTNEFType(e.mediaType) || isTNEFName(name):
+		if m := b.nestedStream(data); m != nil {
+			return b.messageEntity(m, "", 0)
+		}
+	case e.mediaType == "message/rfc822":
+		if isSpliceable(data) {
+			e.raw, e.data = data, nil
+			e.convert = Contains(data)
+			return e
+		}
+		e.mediaType = "application/octet-stream" // RFC 2046 5.2.1: message/rfc822 can't be encoded
+	case strings.HasPrefix(e.mediaType, "multipart/"), strings.HasPrefix(e.mediaType, "message/"):
+		e.mediaType = "application/octet-stream"
+	}
+	if e.mediaType == "text/html" || e.mediaType == "text/plain" {
+		e.params = nil // what charset a file has is not known
+	}
+	return e
+}
+
+// maxStreamsInFiles is how deep TNEF files inside TNEF files are converted.
+const maxStreamsInFiles = 5
+
+// nestedStream decodes a TNEF stream that was attached as a file.
+func (b *builder) nestedStream(data []byte) *Message {
+	if b.depth >= maxStreamsInFiles || !IsTNEF(data) {
+		return nil
+	}
+	m, err := Decode(data, b.opt)
+	if err != nil {
+		return nil
+	}
+	b.warnAll("attached TNEF: ", m.Warnings)
+	return m
+}
+
+// isSpliceable tells whether data can stand in a message as they are: lines that end with CRLF, none longer than 998 octets (RFC 5322
+// 2.1.1), no NUL, and a header field at the beginning.
+func isSpliceable(data []byte) bool {
+	for f := range rawmime.Fields(data) {
+		if f.Name == nil {
+			return false
+		}
+		break
+	}
+	if len(data) == 0 || bytes.IndexByte(data, 0) >= 0 {
+		return false
+	}
+	for len(data) > 0 {
+		i := bytes.IndexByte(data, '\n')
+		line := data
+		if i >= 0 {
+			line = data[:i]
+			if i == 0 || data[i-1] != '\r' {
+				return false
+			}
+			line = line[:i-1]
+			data = data[i+1:]
+		} else {
+			data = nil
+		}
+		if len(line) > 998 || bytes.IndexByte(line, '\r') >= 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// attachedMessage makes message/rfc822 of an attached message, or what the rules of its class say.
+func (b *builder) attachedMessage(a *Attachment, index int) *entity {
+	if a.Message == nil {
+		if len(a.Data) == 0 {
+			return nil
+		}
+		b.warn("attachment %d: a message that can't be read is attached as it is", index+1)
+		name := b.fileName(a, index)
+		return &entity{mediaType: "application/octet-stream", name: name, disposition: "attachment", data: a.Data}
+	}
+	return b.messageEntity(a.Message, a.Props.Text(mapi.TagDisplayName), index)
+}
+
+func (b *builder) messageEntity(m *Message, title string, index int) *entity {
+	b.depth++
+	defer func() { b.depth-- }()
+	if e := attachedByClass(b, m); e != nil {
+		return e
+	}
+	name := safeName(firstNonEmpty(cleanText(m.Props.Text(mapi.TagSubject)), cleanText(title)))
+	if name == "" {
+		name = fmt.Sprintf("message%d", index+1)
+	}
+	return &entity{
+		mediaType: "message/rfc822", name: shortenName(name + ".eml"), disposition: "attachment",
+		message: &messageEntity{header: messageHeader(m), root: b.content(m).entity()},
+	}
+}
+
+// reference makes a small text of an attachment that is only a link: its content is somewhere else.
+func (b *builder) reference(a *Attachment, index int) *entity {
+	target := cleanText(firstNonEmpty(a.Props.Text(mapi.TagAttachLongPathname), a.Props.Text(mapi.TagAttachPathname), a.Props.Text(mapi.TagAttachContentLocation)))
+	if target == "" {
+		return nil
+	}
+	name := b.fileName(a, index)
+	return &entity{
+		mediaType: "text/plain", params: []rawmime.Param{{Name: "charset", Value: "utf-8"}}, name: shortenName(name + ".link.txt"),
+		disposition: "attachment", data: []byte(name + "\r\n" + target + "\r\n"),
+	}
+}
+
+// fileName is a safe name for an attachment, with an extension if its type tells one.
+func (b *builder) fileName(a *Attachment, index int) string {
+	name := safeName(a.RawName())
+	if name == "" {
+		name = fmt.Sprintf("attachment%d", index+1)
+	}
+	if path.Ext(name) == "" && a.Method != mapi.MethodEmbedded {
+		ext := safeName(a.Props.Text(mapi.TagAttachExtension))
+		if !strings.HasPrefix(ext, ".") || len(ext) > 10 {
+			ext = extensions[cleanType(a.Props.Text(mapi.TagAttachMimeTag))]
+		}
+		name = shortenName(name + ext)
+	}
+	return name
+}
+
+// attachmentType is the media type that the sender says, if it is one, else what the name shows.
+func attachmentType(a *Attachment, name string) string {
+	t := cleanType(a.Props.Text(mapi.TagAttachMimeTag))
+	if t == "" || t == "application/octet-stream" {
+		return typeByName(name)
+	}
+	return t
+}
+
+// dataFork takes the data fork out of a MacBinary file (MacBinary II): 128 octets of header, with the fork's length at 83.
+func dataFork(b []byte) []byte {
+	const header = 128
+	if len(b) < header || b[0] != 0 || b[1] == 0 || b[1] > 63 || b[74] != 0 {
+		return b
+	}
+	n := binary.BigEndian.Uint32(b[83:])
+	if uint64(n) > uint64(len(b)-header) {
+		return b
+	}
+	return b[header : header+int(n)]
+}
+
+func firstNonEmpty(list ...string) string {
+	for _, s := range list {
+		if s != "" {
+			return s
+		}
+	}
+	return ""
+}
+
+// refSet holds what an HTML document refers to: content ids, and other URLs.
+type refSet struct {
+	cids, urls map[string]bool
+}
+
+// mentions tells whether an attachment is referred to, by Content-ID, by Content-Location, or, where a writer left the id out, by
+// name. It gives the entity the id that the document uses.
+func (r refSet) mentions(e *entity) bool {
+	switch {
+	case e.contentID != "" && r.cids[strings.ToLower(e.contentID)]:
+		return true
+	case e.location != "" && r.urls[strings.ToLower(e.location)]:
+		return true
+	case e.contentID == "" && e.name != "" && r.cids[strings.ToLower(e.name)] && cleanContentID(e.name) != "":
+		e.contentID = e.name
+		return true
+	}
+	return false
+}
+
+// references collects the URLs in a document, in one pass: everything behind "cid:", and what src, href and background attributes
+// and url() hold.
+func references(doc string) refSet {
+	r := refSet{cids: map[string]bool{}, urls: map[string]bool{}}
+	low := asciiLower(doc)
+	for i := 0; i < len(low); {
+		n := strings.IndexAny(low[i:], ":=(")
+		if n < 0 {
+			break
+		}
+		i += n + 1
+		switch {
+		case strings.HasSuffix(low[:i], "cid:"):
+			r.cids[unescape(urlToken(low[i:]))] = true
+		case strings.HasSuffix(low[:i], "src="), strings.HasSuffix(low[:i], "href="), strings.HasSuffix(low[:i], "background="), strings.HasSuffix(low[:i], "url("):
+			if u := urlToken(strings.TrimLeft(low[i:min(len(low), i+maxURL)], "\"' ")); !strings.HasPrefix(u, "cid:") {
+				r.urls[unescape(u)] = true
+			}
+		}
+	}
+	return r
+}
+
+// maxURL is the longest reference looked at.
+const maxURL = 2048
+
+// urlToken is s up to what can't be part of a URL in an attribute.
+func urlToken(s string) string {
+	s = s[:min(len(s), maxURL)]
+	if i := strings.IndexAny(s, "\"'<> )\r\n\t"); i >= 0 {
+		return s[:i]
+	}
+	return s
+}
+
+func unescape(s string) string {
+	s = html.UnescapeString(s)
+	if u, err := url.PathUnescape(s); err == nil {
+		return u
+	}
+	return s
+}
+
+// asciiLower keeps offsets, which strings.ToLower does not.
+func asciiLower(s string) string {
+	b := []byte(s)
+	for i, c := range b {
+		if 'A' <= c && c <= 'Z' {
+			b[i] = c + 'a' - 'A'
+		}
+	}
+	return string(b)
+}

@@ -1,0 +1,465 @@
+package rtf
+
+import (
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/net/html"
+	"golang.org/x/net/html/atom"
+
+	"github.com/coexist-mail/coexist/tnef/textenc"
+)
+
+// maxHTMLDepth caps what HTMLToText remembers of open elements.
+const maxHTMLDepth = 1000
+
+// HTMLToText renders HTML as readable plain text with CRLF line ends, for the
+// text/plain alternative of a message: paragraphs and their distances, lists
+// with bullets and numbers, tables as lines with tabs, links as "text <url>",
+// quotations with "> ", images as their alternative text; no scripts, styles,
+// comments or hidden elements. Characters in Wingdings and its like become the
+// Unicode characters that they show.
+func HTMLToText(document string) string {
+	c := textConverter{}
+	z := html.NewTokenizer(strings.NewReader(document))
+	for {
+		switch z.Next() {
+		case html.ErrorToken:
+			if z.Err() == io.EOF || z.Err() != nil {
+				return c.out.finish()
+			}
+		case html.TextToken:
+			c.text(z.Text())
+		case html.StartTagToken, html.SelfClosingTagToken:
+			name, more := z.TagName()
+			c.start(atom.Lookup(name), string(name), attributes(z, more))
+		case html.EndTagToken:
+			name, _ := z.TagName()
+			c.end(atom.Lookup(name), string(name))
+		}
+	}
+}
+
+// attrs are the attributes of an element that HTMLToText looks at.
+type attrs struct {
+	href, alt, style, class, face, value, start, kind string
+	hidden                                            bool
+}
+
+func attributes(z *html.Tokenizer, more bool) attrs {
+	var a attrs
+	for more {
+		var key, val []byte
+		key, val, more = z.TagAttr()
+		switch string(key) {
+		case "href":
+			a.href = string(val)
+		case "alt":
+			a.alt = string(val)
+		case "style":
+			a.style = strings.ToLower(string(val))
+		case "class":
+			a.class = string(val)
+		case "face":
+			a.face = string(val)
+		case "value":
+			a.value = string(val)
+		case "start":
+			a.start = string(val)
+		case "type":
+			a.kind = string(val)
+		case "hidden":
+			a.hidden = true
+		}
+	}
+	return a
+}
+
+// invisible are the elements whose content is not part of the text.
+var invisible = map[atom.Atom]bool{
+	atom.Script: true, atom.Style: true, atom.Title: true, atom.Template: true, atom.Noscript: false,
+	atom.Object: true, atom.Applet: true, atom.Iframe: true, atom.Svg: true, atom.Math: false,
+}
+
+// blocks are the elements that stand on lines of their own, and how many line
+// ends there are around them at least.
+var blocks = map[atom.Atom]int{
+	atom.P: 2, atom.Div: 1, atom.H1: 2, atom.H2: 2, atom.H3: 2, atom.H4: 2, atom.H5: 2, atom.H6: 2,
+	atom.Ul: 1, atom.Ol: 1, atom.Dl: 1, atom.Dt: 1, atom.Dd: 1, atom.Table: 1, atom.Tr: 1, atom.Caption: 1,
+	atom.Blockquote: 1, atom.Pre: 1, atom.Address: 1, atom.Center: 1, atom.Form: 1, atom.Fieldset: 1,
+	atom.Section: 1, atom.Article: 1, atom.Header: 1, atom.Footer: 1, atom.Nav: 1, atom.Aside: 1, atom.Main: 1,
+	atom.Body: 0, atom.Html: 0, atom.Figure: 1, atom.Figcaption: 1, atom.Li: 1, atom.Menu: 1, atom.Dir: 1,
+}
+
+// textConverter turns tokens into text.
+type textConverter struct {
+	out       textWriter
+	skipTag   string // the element that is being skipped, "" for none
+	skipDepth int
+	pre       int
+	lists     []textList
+	links     []textLink
+	fonts     []string // of the open span and font elements; "" for ordinary ones
+	gaps      []int    // distances of the open p elements
+}
+
+type textList struct {
+	ordered bool
+	next    int
+	typ     byte
+}
+
+// textLink is an open link.
+type textLink struct {
+	href string
+	from int // where its text begins in the output
+}
+
+func (c *textConverter) text(b []byte) {
+	if c.skipTag != "" {
+		return
+	}
+	s := string(b)
+	if n := len(c.fonts); n > 0 && c.fonts[n-1] != "" {
+		font := c.fonts[n-1]
+		s = strings.Map(func(r rune) rune {
+			if u, ok := textenc.Symbol(font, r); ok && r != ' ' {
+				return u
+			}
+			return r
+		}, s)
+	}
+	c.out.write(s, c.pre > 0)
+}
+
+// skipped keeps count of the elements inside one that is skipped.
+func (c *textConverter) skipped(name string, change int) bool {
+	if c.skipTag == "" {
+		return false
+	}
+	if name == c.skipTag {
+		c.skipDepth += change
+		if c.skipDepth <= 0 {
+			c.skipTag = ""
+		}
+	}
+	return true
+}
+
+// void elements have no content and no end tag.
+var void = map[atom.Atom]bool{
+	atom.Br: true, atom.Hr: true, atom.Img: true, atom.Input: true, atom.Meta: true, atom.Link: true,
+	atom.Area: true, atom.Base: true, atom.Col: true, atom.Embed: true, atom.Source: true, atom.Wbr: true, atom.Param: true,
+}
+
+func (c *textConverter) start(tag atom.Atom, name string, a attrs) {
+	if c.skipped(name, 1) {
+		return
+	}
+	hidden := a.hidden || a.style != "" && hides(a.style)
+	if (invisible[tag] || hidden) && !void[tag] {
+		c.skipTag, c.skipDepth = name, 1
+		return
+	}
+	if n, ok := blocks[tag]; ok {
+		if tag == atom.P {
+			n = c.openParagraph(a)
+		}
+		if !c.out.labelled || tag == atom.Li { // <li><p> is one line
+			c.out.lines(n)
+		}
+	}
+	switch tag {
+	case atom.Br:
+		c.out.newline()
+	case atom.Hr:
+		c.out.lines(1)
+		c.out.write(strings.Repeat("_", 32), false)
+		c.out.lines(1)
+	case atom.Img:
+		if alt := strings.TrimSpace(a.alt); alt != "" && !hidden {
+			c.out.write("["+alt+"]", false)
+		}
+	case atom.A:
+		c.endLink()
+		c.links = append(c.links, textLink{href: strings.TrimSpace(a.href), from: c.out.mark()})
+	case atom.Pre:
+		c.pre++
+	case atom.Blockquote:
+		c.out.quote++
+	case atom.Td, atom.Th:
+		c.out.cell()
+	case atom.Ul, atom.Menu, atom.Dir:
+		c.pushList(textList{})
+	case atom.Ol:
+		c.pushList(orderedList(a))
+	case atom.Li:
+		c.item(a)
+	case atom.Span, atom.Font:
+		if len(c.fonts) < maxHTMLDepth {
+			c.fonts = append(c.fonts, c.font(a))
+		}
+	}
+}
+
+// hides reports whether a style (in lower case) makes an element invisible.
+func hides(style string) bool {
+	i := strings.Index(style, "display")
+	if i >= 0 {
+		rest := strings.TrimLeft(style[i+len("display"):], " \t")
+		if v, ok := strings.CutPrefix(rest, ":"); ok && strings.HasPrefix(strings.TrimLeft(v, " \t"), "none") {
+			return true
+		}
+	}
+	return strings.Contains(style, "mso-hide:all")
+}
+
+// openParagraph returns how many line ends stand around a paragraph. Outlook
+// writes each line as a paragraph without margins.
+func (c *textConverter) openParagraph(a attrs) int {
+	n := 2
+	for _, class := range []string{"MsoNormal", "MsoPlainText", "MsoListParagraph", "MsoNoSpacing"} {
+		if strings.HasPrefix(strings.Trim(a.class, `"'`), class) {
+			n = 1
+		}
+	}
+	for _, m := range []string{"margin:0", "margin: 0", "margin-top:0", "margin-top: 0"} {
+		if strings.Contains(a.style, m) {
+			n = 1
+		}
+	}
+	if len(c.gaps) < maxHTMLDepth {
+		c.gaps = append(c.gaps, n)
+	}
+	return n
+}
+
+// font returns the symbol font that an element sets, or that is already set
+// when it says nothing of fonts; "" for an ordinary font.
+func (c *textConverter) font(a attrs) string {
+	family := a.face
+	if i := strings.Index(a.style, "font-family"); i >= 0 {
+		_, family, _ = strings.Cut(a.style[i:], ":")
+		family, _, _ = strings.Cut(family, ";")
+	}
+	if family == "" {
+		if n := len(c.fonts); n > 0 {
+			return c.fonts[n-1]
+		}
+		return ""
+	}
+	family, _, _ = strings.Cut(family, ",")
+	family = strings.Trim(family, " \t\r\n\"'")
+	if textenc.IsSymbolFont(family) {
+		return family
+	}
+	return ""
+}
+
+func (c *textConverter) pushList(l textList) {
+	if len(c.lists) < maxHTMLDepth {
+		c.lists = append(c.lists, l)
+	}
+}
+
+func orderedList(a attrs) textList {
+	l := textList{ordered: true, next: 1, typ: '1'}
+	if n, err := strconv.Atoi(a.start); err == nil {
+		l.next = n
+	}
+	if len(a.kind) == 1 && strings.Contains("1aAiI", a.kind) {
+		l.typ = a.kind[0]
+	}
+	return l
+}
+
+func (c *textConverter) item(a attrs) {
+	depth := max(0, min(len(c.lists)-1, 8))
+	c.out.write(strings.Repeat("\u00A0\u00A0", depth), false)
+	if len(c.lists) == 0 || !c.lists[len(c.lists)-1].ordered {
+		c.out.label("•\u00A0")
+		return
+	}
+	l := &c.lists[len(c.lists)-1]
+	if n, err := strconv.Atoi(a.value); err == nil {
+		l.next = n
+	}
+	c.out.label(listKind{ordered: true, typ: l.typ}.number(l.next) + ".\u00A0")
+	l.next++
+}
+
+func (c *textConverter) end(tag atom.Atom, name string) {
+	if c.skipped(name, -1) {
+		return
+	}
+	switch tag {
+	case atom.A:
+		c.endLink()
+	case atom.Pre:
+		c.pre = max(0, c.pre-1)
+	case atom.Blockquote:
+		c.out.lines(1)
+		c.out.quote = max(0, c.out.quote-1)
+	case atom.Ul, atom.Ol, atom.Menu, atom.Dir:
+		c.lists = c.lists[:max(0, len(c.lists)-1)]
+	case atom.Span, atom.Font:
+		c.fonts = c.fonts[:max(0, len(c.fonts)-1)]
+	}
+	n, ok := blocks[tag]
+	if !ok {
+		return
+	}
+	if tag == atom.P {
+		if k := len(c.gaps); k > 0 {
+			n = c.gaps[k-1]
+			c.gaps = c.gaps[:k-1]
+			c.out.paragraphEnd()
+		}
+	}
+	c.out.lines(n)
+}
+
+// endLink puts the address after the text of a link.
+func (c *textConverter) endLink() {
+	n := len(c.links)
+	if n == 0 {
+		return
+	}
+	l := c.links[n-1]
+	c.links = c.links[:n-1]
+	scheme, _, _ := strings.Cut(l.href, ":")
+	if !slices.Contains([]string{"http", "https", "ftp", "mailto", "tel", "file", "notes"}, strings.ToLower(scheme)) {
+		return
+	}
+	if text := c.out.since(l.from); strings.TrimSpace(text) == "" || sameLink(text, l.href) {
+		return
+	}
+	c.out.write(" <"+strings.TrimPrefix(l.href, "mailto:")+">", false)
+}
+
+// textWriter writes lines of text: it joins blanks, and counts line ends.
+type textWriter struct {
+	out   []byte
+	ends  int  // line ends at the end of out
+	blank bool // a blank is due before the next character
+	line  bool // something was written on this line
+	quote int
+
+	labelled bool // the line holds nothing but the label of a list item
+}
+
+const lineEnd = "\r\n"
+
+// mark returns the place where the next character will stand, for since.
+func (w *textWriter) mark() int { return len(w.out) }
+
+func (w *textWriter) since(mark int) string {
+	return string(w.out[min(mark, len(w.out)):])
+}
+
+// lines makes sure that n line ends stand before what follows.
+func (w *textWriter) lines(n int) {
+	if n == 0 {
+		return
+	}
+	if w.line {
+		w.newline()
+	}
+	if len(w.out) == 0 {
+		return
+	}
+	for w.ends < n {
+		w.newline()
+	}
+	w.blank = false
+}
+
+func (w *textWriter) newline() {
+	if w.quote > 0 && !w.line {
+		w.prefix()
+	}
+	for n := len(w.out); n > 0 && (w.out[n-1] == ' ' || w.out[n-1] == '\t'); n = len(w.out) {
+		w.out = w.out[:n-1]
+	}
+	w.out = append(w.out, lineEnd...)
+	w.ends++
+	w.line, w.blank, w.labelled = false, false, false
+}
+
+// paragraphEnd ends a paragraph; one of hard blanks alone is an empty line.
+func (w *textWriter) paragraphEnd() {
+	if w.line {
+		w.newline()
+	}
+}
+
+// maxQuote is how many levels of quotation are shown.
+const maxQuote = 20
+
+func (w *textWriter) prefix() {
+	w.out = append(w.out, strings.Repeat("> ", min(w.quote, maxQuote))...)
+}
+
+// cell begins a cell: a tab, where something stands before it.
+func (w *textWriter) cell() {
+	if w.line {
+		w.out = append(w.out, '\t')
+		w.blank = false
+	}
+}
+
+// label writes the beginning of a list item.
+func (w *textWriter) label(s string) {
+	w.write(s, false)
+	w.labelled = true
+}
+
+// write appends text. Outside pre, blanks are joined; no-break spaces count as
+// characters, and are written as blanks.
+func (w *textWriter) write(s string, pre bool) {
+	for _, r := range s {
+		switch {
+		case r == '\u00A0':
+			w.put(' ')
+		case r == '\r':
+			w.blank = w.blank || !pre && w.line
+		case pre && r == '\n':
+			w.newline()
+		case !pre && (r == ' ' || r == '\n' || r == '\t' || r == '\f'):
+			w.blank = w.blank || w.line
+		case r == '\u00AD' || r == '\u200B' || r == '\uFEFF' || r != '\t' && unicode.IsControl(r):
+		default:
+			w.put(r)
+		}
+	}
+}
+
+func (w *textWriter) put(r rune) {
+	if !w.line {
+		w.prefix()
+		w.line = true
+		w.ends = 0
+		w.blank = false
+	}
+	if w.blank {
+		if n := len(w.out); w.out[n-1] != ' ' && w.out[n-1] != '\t' {
+			w.out = append(w.out, ' ')
+		}
+		w.blank = false
+	}
+	w.out = utf8.AppendRune(w.out, r)
+	w.labelled = false
+}
+
+// finish returns the text, with one line end at its end.
+func (w *textWriter) finish() string {
+	s := strings.TrimRight(string(w.out), " \t\r\n")
+	if s == "" {
+		return ""
+	}
+	return s + lineEnd
+}

@@ -1,0 +1,392 @@
+package rtf
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/coexist-mail/coexist/tnef/textenc"
+)
+
+// renderDests are the destinations that matter for rendering real RTF.
+var renderDests = map[string]destination{
+	"fonttbl": destFonts, "colortbl": destColors, "stylesheet": destSkip, "info": destSkip,
+	"htmltag": destSkip, "mhtmltag": destSkip, "formatConverter": destSkip, "generator": destSkip,
+	"pntext": destLabel, "listtext": destLabel, "pn": destSkip,
+	"pict": destPict, "shppict": destBody, "nonshppict": destSkip,
+	"object": destQuiet, "result": destBody, "objdata": destSkip, "objclass": destSkip, "objname": destSkip,
+	"field": destBody, "fldinst": destInst, "fldrslt": destBody, "datafield": destSkip, "formfield": destSkip,
+	"upr": destQuiet, "ud": destBody, "nesttableprops": destBody, "nonesttables": destSkip,
+	"shp": destBody, "shpinst": destBody, "shptxt": destBody, "shprslt": destSkip, "shpgrp": destBody,
+	"sp": destQuiet, "sn": destName, "sv": destValue, "do": destSkip, "background": destQuiet,
+	"header": destSkip, "headerl": destSkip, "headerr": destSkip, "headerf": destSkip,
+	"footer": destSkip, "footerl": destSkip, "footerr": destSkip, "footerf": destSkip,
+	"footnote": destBody, "annotation": destSkip, "atnid": destSkip, "atnauthor": destSkip,
+	"filetbl": destSkip, "listtable": destSkip, "listoverridetable": destSkip, "revtbl": destSkip, "rsidtbl": destSkip,
+	"private": destSkip, "themedata": destSkip, "colorschememapping": destSkip, "datastore": destSkip,
+	"latentstyles": destSkip, "bkmkstart": destSkip, "bkmkend": destSkip, "xe": destSkip, "tc": destSkip,
+	"comment": destSkip, "picprop": destSkip, "blipuid": destSkip, "template": destSkip,
+}
+
+// renderChars are the characters that control words and symbols stand for.
+var renderChars = map[string]string{
+	"line": "\n", "lbr": "\n", "softline": "\n", "tab": "\t",
+	"lquote": "‘", "rquote": "’", "ldblquote": "“", "rdblquote": "”",
+	"bullet": "•", "endash": "–", "emdash": "—", "~": "\u00A0", "_": "\u2011", "-": "\u00AD",
+	"emspace": "\u2003", "enspace": "\u2002", "qmspace": "\u2005",
+	"zwj": "\u200D", "zwnj": "\u200C", "zwbo": "\u200B", "zwnbo": "\u2060", "ltrmark": "\u200E", "rtlmark": "\u200F",
+}
+
+// charFormat is how characters look. It is comparable: text of equal format is
+// one run.
+type charFormat struct {
+	size                            int  // half points
+	fore, back                      int  // indexes in the colour table; 0 is automatic
+	script                          int8 // 1 superscript, -1 subscript
+	bold, italic, underline, strike bool
+	caps, smallCaps                 bool
+	hidden                          bool // \v, or deleted by a revision
+}
+
+// plainFormat is what \plain sets.
+var plainFormat = charFormat{size: 24}
+
+// align is a paragraph's alignment, as CSS says it; "" is the default.
+type align string
+
+// paraFormat is how paragraphs look. Lengths are in twips, 1/20 point.
+type paraFormat struct {
+	align                            align
+	left, right, first, above, below int
+	rtl                              bool
+	inTable                          bool
+	level                            int // \itap: nesting of the table
+	list                             int // \ls: 0 for none
+	listLevel                        int // \ilvl
+}
+
+// runFormat is the format of a run: characters and font.
+type runFormat struct {
+	char charFormat
+	font int
+}
+
+// renderer builds HTML and text from real RTF.
+type renderer struct {
+	r   *reader
+	opt Options
+
+	para     paragraph
+	label    []byte // the bullet or number of the paragraph, from \pntext
+	base     runFormat
+	based    bool // base is the format of the first text
+	tagCache map[tagKey][2]string
+	body     container
+	levels   []*tableBuilder // the open tables, outermost first
+	row      rowDef          // what \trowd and its followers said
+	prop     string          // the property whose value comes next
+	page     string          // the colour of the page, "" for the reader's own
+	pictures []Picture
+	pictSize int // bytes in pictures
+	written  int // bytes of output so far, about
+}
+
+func render(src []byte, opt Options) Result {
+	r := newReader(src, opt, renderDests)
+	r.symbolCP = symbolPage
+	x := &renderer{r: r, opt: opt}
+	r.run(x)
+	return x.finish()
+}
+
+func (x *renderer) full() bool { return x.written > x.opt.MaxOutput }
+
+// write takes text for wherever it belongs.
+func (x *renderer) write(b []byte) {
+	st := &x.r.st
+	switch st.dest {
+	case destInst:
+		if st.field != nil && len(st.field.inst) < maxInstruction {
+			st.field.inst = append(st.field.inst, b...)
+		}
+		return
+	case destName, destValue:
+		x.property(st, b)
+		return
+	case destLabel:
+		if len(x.label) < maxLabel {
+			x.label = append(x.label, x.symbols(b)...)
+		}
+		return
+	}
+	f := runFormat{char: st.char, font: st.font}
+	if f.char.hidden {
+		return
+	}
+	if x.r.fonts[st.font].symbol {
+		x.writeSymbols(b, f)
+		return
+	}
+	x.add(b, f)
+}
+
+// property takes the name or value of a property of a drawing. Only the colour
+// of the page matters: without it white text on a dark page could not be read.
+func (x *renderer) property(st *state, b []byte) {
+	if !st.page {
+		return
+	}
+	if st.dest == destName {
+		x.prop = string(b[:min(len(b), maxLabel)])
+		return
+	}
+	// A colour is 0x00BBGGRR in decimal.
+	if v, err := strconv.ParseUint(strings.TrimSpace(string(b)), 10, 24); err == nil && x.prop == "fillColor" {
+		x.page = fmt.Sprintf("#%02x%02x%02x", byte(v), byte(v>>8), byte(v>>16))
+	}
+}
+
+// maxLabel is more than any bullet or number needs.
+const maxLabel = 64
+
+func (x *renderer) add(b []byte, f runFormat) {
+	x.addLinked(b, f, x.r.st.field.link())
+}
+
+func (x *renderer) addLinked(b []byte, f runFormat, link *field) {
+	if !x.based && len(strings.TrimSpace(string(b))) > 0 {
+		x.base, x.based, x.tagCache = f, true, nil
+	}
+	x.para.add(b, f, link)
+	x.written += len(b)
+}
+
+// symbols replaces what stands in a symbol font by Unicode characters, where
+// there are any.
+func (x *renderer) symbols(b []byte) []byte {
+	f := x.r.fonts[x.r.st.font]
+	if !f.symbol {
+		return b
+	}
+	out := make([]rune, 0, len(b))
+	for _, c := range string(b) {
+		if s, ok := textenc.Symbol(f.name, c); ok {
+			c = s
+		} else if c >= 0xF020 && c <= 0xF0FF {
+			c = '•'
+		}
+		out = append(out, c)
+	}
+	return []byte(string(out))
+}
+
+// writeSymbols writes text in a symbol font. Characters with a Unicode
+// equivalent no longer need the font.
+func (x *renderer) writeSymbols(b []byte, f runFormat) {
+	name := x.r.fonts[f.font].name
+	inFont, plain := f, f
+	plain.font = x.base.font
+	for _, c := range string(b) {
+		if s, ok := textenc.Symbol(name, c); ok {
+			x.add([]byte(string(s)), plain)
+			continue
+		}
+		if c >= 0xF020 && c <= 0xF0FF {
+			c -= 0xF000 // a reader that has the font shows it by its byte
+		}
+		x.add([]byte(string(c)), inFont)
+	}
+}
+
+// char takes the characters and breaks that have names.
+func (x *renderer) char(name string) {
+	st := &x.r.st
+	if s, ok := renderChars[name]; ok {
+		switch {
+		case st.dest == destLabel:
+			x.label = append(x.label, ' ')
+		case st.dest == destBody && !st.char.hidden:
+			x.add([]byte(s), runFormat{char: st.char, font: st.font})
+		}
+		return
+	}
+	if st.dest != destBody {
+		return
+	}
+	switch name {
+	case "par":
+		x.endParagraph()
+	case "sect", "page", "column":
+		if !x.para.empty() {
+			x.endParagraph()
+		}
+	case "cell":
+		x.endCell(1)
+	case "nestcell":
+		x.endCell(max(2, st.para.level))
+	case "row":
+		x.endRow(1)
+	case "nestrow":
+		x.endRow(max(2, st.para.level))
+	}
+}
+
+func (x *renderer) word(t token) {
+	if do, ok := renderWords[string(t.word)]; ok {
+		do(x, t)
+	}
+}
+
+// closed acts on the end of groups that mean something as a whole.
+func (x *renderer) closed(old *state) {
+	st := &x.r.st
+	if old.pict != nil && old.pict != st.pict {
+		x.addPicture(old.pict)
+	}
+	if old.field != nil && old.field != st.field {
+		x.endField(old.field)
+	}
+}
+
+// toggle is the value of a control word that switches something on, or off
+// with the number 0.
+func toggle(t token) bool { return !t.hasParam || t.param != 0 }
+
+func char(set func(f *charFormat, t token)) func(x *renderer, t token) {
+	return func(x *renderer, t token) { set(&x.r.st.char, t) }
+}
+
+func para(set func(p *paraFormat, n int)) func(x *renderer, t token) {
+	return func(x *renderer, t token) { set(&x.r.st.para, t.param) }
+}
+
+func alignment(a align) func(x *renderer, t token) {
+	return func(x *renderer, _ token) { x.r.st.para.align = a }
+}
+
+var underline = char(func(f *charFormat, t token) { f.underline = toggle(t) })
+
+// renderWords are the control words that change how text looks, and those that
+// say more about a destination.
+var renderWords = map[string]func(x *renderer, t token){
+	"b":          char(func(f *charFormat, t token) { f.bold = toggle(t) }),
+	"i":          char(func(f *charFormat, t token) { f.italic = toggle(t) }),
+	"ul":         underline,
+	"uld":        underline,
+	"uldash":     underline,
+	"uldb":       underline,
+	"ulw":        underline,
+	"ulwave":     underline,
+	"ulth":       underline,
+	"ulnone":     char(func(f *charFormat, _ token) { f.underline = false }),
+	"strike":     char(func(f *charFormat, t token) { f.strike = toggle(t) }),
+	"striked":    char(func(f *charFormat, t token) { f.strike = toggle(t) }),
+	"caps":       char(func(f *charFormat, t token) { f.caps = toggle(t) }),
+	"scaps":      char(func(f *charFormat, t token) { f.smallCaps = toggle(t) }),
+	"v":          char(func(f *charFormat, t token) { f.hidden = toggle(t) }),
+	"deleted":    char(func(f *charFormat, t token) { f.hidden = toggle(t) }),
+	"super":      char(func(f *charFormat, t token) { f.script = script(t, 1) }),
+	"sub":        char(func(f *charFormat, t token) { f.script = script(t, -1) }),
+	"up":         char(func(f *charFormat, t token) { f.script = raised(t, 1) }),
+	"dn":         char(func(f *charFormat, t token) { f.script = raised(t, -1) }),
+	"nosupersub": char(func(f *charFormat, _ token) { f.script = 0 }),
+	"fs":         char(func(f *charFormat, t token) { f.size = max(2, min(t.param, 3276)) }),
+	"cf":         char(func(f *charFormat, t token) { f.fore = t.param }),
+	"cb":         char(func(f *charFormat, t token) { f.back = t.param }),
+	"chcbpat":    char(func(f *charFormat, t token) { f.back = t.param }),
+	"highlight":  char(func(f *charFormat, t token) { f.back = t.param }),
+
+	"pard":   func(x *renderer, _ token) { x.r.st.para = paraFormat{} },
+	"ql":     alignment("left"),
+	"qc":     alignment("center"),
+	"qr":     alignment("right"),
+	"qj":     alignment("justify"),
+	"li":     para(func(p *paraFormat, n int) { p.left = n }),
+	"lin":    para(func(p *paraFormat, n int) { p.left = n }),
+	"ri":     para(func(p *paraFormat, n int) { p.right = n }),
+	"rin":    para(func(p *paraFormat, n int) { p.right = n }),
+	"fi":     para(func(p *paraFormat, n int) { p.first = n }),
+	"sb":     para(func(p *paraFormat, n int) { p.above = n }),
+	"sa":     para(func(p *paraFormat, n int) { p.below = n }),
+	"ls":     para(func(p *paraFormat, n int) { p.list = n }),
+	"ilvl":   para(func(p *paraFormat, n int) { p.listLevel = n }),
+	"rtlpar": para(func(p *paraFormat, _ int) { p.rtl = true }),
+	"ltrpar": para(func(p *paraFormat, _ int) { p.rtl = false }),
+	"intbl":  para(func(p *paraFormat, _ int) { p.inTable = true }),
+	"itap":   para(func(p *paraFormat, n int) { p.level, p.inTable = n, n > 0 }),
+
+	"trowd":      func(x *renderer, _ token) { x.row = rowDef{} },
+	"trleft":     func(x *renderer, t token) { x.row.left = t.param },
+	"trbrdrt":    func(x *renderer, _ token) { x.row.setSide(allSides) },
+	"trbrdrh":    func(x *renderer, _ token) { x.row.setSide(allSides) },
+	"clbrdrt":    func(x *renderer, _ token) { x.row.setSide(top) },
+	"clbrdrl":    func(x *renderer, _ token) { x.row.setSide(left) },
+	"clbrdrb":    func(x *renderer, _ token) { x.row.setSide(bottom) },
+	"clbrdrr":    func(x *renderer, _ token) { x.row.setSide(right) },
+	"brdrt":      func(x *renderer, _ token) { x.row.setSide(0) }, // of a paragraph
+	"brdrb":      func(x *renderer, _ token) { x.row.setSide(0) },
+	"brdrl":      func(x *renderer, _ token) { x.row.setSide(0) },
+	"brdrr":      func(x *renderer, _ token) { x.row.setSide(0) },
+	"box":        func(x *renderer, _ token) { x.row.setSide(0) },
+	"brdrs":      func(x *renderer, _ token) { x.row.border() },
+	"brdrth":     func(x *renderer, _ token) { x.row.border() },
+	"brdrdb":     func(x *renderer, _ token) { x.row.border() },
+	"brdrdot":    func(x *renderer, _ token) { x.row.border() },
+	"brdrdash":   func(x *renderer, _ token) { x.row.border() },
+	"brdrhair":   func(x *renderer, _ token) { x.row.border() },
+	"brdroutset": func(x *renderer, _ token) { x.row.border() },
+	"brdrinset":  func(x *renderer, _ token) { x.row.border() },
+	"clcbpat":    func(x *renderer, t token) { x.row.next.back = t.param },
+	"clmgf":      func(x *renderer, _ token) { x.row.next.mergeFirst = true },
+	"clmrg":      func(x *renderer, _ token) { x.row.next.mergedLeft = true },
+	"clvmgf":     func(x *renderer, _ token) { x.row.next.spanFirst = true },
+	"clvmrg":     func(x *renderer, _ token) { x.row.next.mergedUp = true },
+	"clvertalc":  func(x *renderer, _ token) { x.row.next.valign = "middle" },
+	"clvertalb":  func(x *renderer, _ token) { x.row.next.valign = "bottom" },
+	"cellx":      func(x *renderer, t token) { x.row.cell(t.param) },
+
+	"background": func(x *renderer, _ token) { x.r.st.page = true },
+	"field":      func(x *renderer, _ token) { x.r.st.field = &field{outer: x.r.st.field} },
+	"fldrslt":    func(x *renderer, _ token) { x.r.st.field.result() },
+	"pntext":     func(x *renderer, _ token) { x.label = x.label[:0] },
+	"listtext":   func(x *renderer, _ token) { x.label = x.label[:0] },
+	"objattph": func(x *renderer, _ token) {
+		if x.r.st.dest == destBody {
+			x.para.add([]byte(objectMark), x.base, nil)
+		}
+		x.r.dropPlaceholder()
+	},
+
+	"pngblip":       pictKind("image/png"),
+	"jpegblip":      pictKind("image/jpeg"),
+	"emfblip":       pictKind("image/emf"),
+	"wmetafile":     pictKind("image/wmf"),
+	"macpict":       pictKind("image/x-pict"),
+	"dibitmap":      pictKind("image/bmp"),
+	"wbitmap":       pictKind("image/x-ms-ddb"),
+	"picw":          pictSize(func(p *pict) *int { return &p.width }),
+	"pich":          pictSize(func(p *pict) *int { return &p.height }),
+	"picwgoal":      pictSize(func(p *pict) *int { return &p.goalWidth }),
+	"pichgoal":      pictSize(func(p *pict) *int { return &p.goalHeight }),
+	"picscalex":     pictSize(func(p *pict) *int { return &p.scaleX }),
+	"picscaley":     pictSize(func(p *pict) *int { return &p.scaleY }),
+	"wbmbitspixel":  pictSize(func(p *pict) *int { return &p.bitsPixel }),
+	"wbmplanes":     pictSize(func(p *pict) *int { return &p.planes }),
+	"wbmwidthbytes": pictSize(func(p *pict) *int { return &p.widthBytes }),
+}
+
+func script(t token, to int8) int8 {
+	if toggle(t) {
+		return to
+	}
+	return 0
+}
+
+// raised is \up and \dn: shifted by half points, 6 unless told. A small shift
+// is typography, not an exponent.
+func raised(t token, to int8) int8 {
+	if t.hasParam && t.param == 0 {
+		return 0
+	}
+	return to
+}
