@@ -1,0 +1,246 @@
+// Package config is coexist.toml as a typed struct: read, completed with defaults, and validated in one pass.
+//
+// The rules are strict, because a gateway that guesses what was meant loses mail: a key that is not known, a value of
+// the wrong type, a value that cannot be, a file that is not there. All findings are reported together, each with its
+// line, so that one run shows everything that has to be corrected. The comments of the fields below are what
+// docs/configuration.md is made from.
+package config
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Config is one whole configuration file. A *Config returned by Load is complete, valid and never changed afterwards:
+// every path is absolute, every default is filled in, domain names are in lower case and IDNA A-label form, and next
+// hops have a port.
+type Config struct {
+	// The name of this gateway: EHLO, `Received` fields, Reporting-MTA of DSNs. A fully qualified domain name (RFC 5321 2.3.5). Required.
+	Hostname string `toml:"hostname"`
+	// Folder of the spool, the directory snapshot and the trace. It is made when it does not exist.
+	DataDir string `toml:"data_dir"`
+	// The shared namespace: the domains in which both systems have mailboxes. Required.
+	Domains []string `toml:"domains"`
+	// Who gets mail for `<Postmaster>` (RFC 5321 4.5.1). Not found in the directory, the address is taken to be on-prem. Default: postmaster@ the first of `domains`.
+	Postmaster string `toml:"postmaster"`
+	// Where mail comes in, one `[[listener]]` for each address. At least one is required.
+	Listeners []Listener `toml:"listener"`
+	// Where recipients are looked up.
+	Directory Directory `toml:"directory"`
+	// The third-party mail system.
+	OnPrem OnPrem `toml:"onprem"`
+	// Exchange Online.
+	Cloud Cloud `toml:"cloud"`
+	// Everybody else.
+	Internet Internet `toml:"internet"`
+	// How long is waited, and for what.
+	Delivery Delivery `toml:"delivery"`
+	// What is refused because it is too much.
+	Limits Limits `toml:"limits"`
+	// The durable store of messages that were accepted and are not delivered yet.
+	Spool Spool `toml:"spool"`
+	// The HTTP address for operators.
+	Admin Admin `toml:"admin"`
+	// What is written to standard error.
+	Log Log `toml:"log"`
+
+	// Path is the file that was read; empty for a configuration made in code.
+	Path string `toml:"-"`
+	// Warnings are findings that do not keep the gateway from running, such as a password file that everybody can read.
+	Warnings []Finding `toml:"-"`
+}
+
+// Listener is one `[[listener]]`: an address on which SMTP is spoken.
+type Listener struct {
+	// `host:port`. Without a host (`:25`) or as `[::]:25` all addresses, IPv4 and IPv6; as `0.0.0.0:25` all IPv4 addresses. Required.
+	Address string `toml:"address"`
+	// `off`: no TLS. `starttls`: offered (RFC 3207). `required`: MAIL before STARTTLS is refused with 530 5.7.0. `implicit`: TLS from the first octet (RFC 8314). All but `off` need a certificate. Default: `starttls` with a certificate, else `off`.
+	TLS ListenerTLS `toml:"tls"`
+	// The certificate, PEM, followed by the intermediate certificates. With `key_file`.
+	CertFile string `toml:"cert_file"`
+	// The certificate's private key, PEM.
+	KeyFile string `toml:"key_file"`
+	// Networks of load balancers whose PROXY v1 or v2 header is believed.
+	ProxyProtocol []netip.Prefix `toml:"proxy_protocol"`
+}
+
+// ListenerTLS is how a listener does TLS.
+type ListenerTLS string
+
+// The values of tls in [[listener]].
+const (
+	ListenerTLSOff      ListenerTLS = "off"      // no TLS is offered
+	ListenerTLSStartTLS ListenerTLS = "starttls" // STARTTLS is offered (RFC 3207)
+	ListenerTLSRequired ListenerTLS = "required" // MAIL is refused with 530 5.7.0 before STARTTLS
+	ListenerTLSImplicit ListenerTLS = "implicit" // TLS from the first octet (RFC 8314)
+)
+
+// SideTLS is how TLS is done towards the next hops of a side.
+type SideTLS string
+
+// The values of tls in [onprem], [cloud] and [internet].
+const (
+	SideTLSNone          SideTLS = "none"          // never
+	SideTLSOpportunistic SideTLS = "opportunistic" // when offered; certificates are not verified, and clear text follows a failed handshake
+	SideTLSRequired      SideTLS = "required"      // always; certificates are not verified
+	SideTLSVerified      SideTLS = "verified"      // always, with a certificate that is valid for the next hop's name
+)
+
+// Directory is `[directory]`: the source of who lives where. Only the keys of the chosen source are used.
+type Directory struct {
+	// `ldif`: a file, as exported by ldifde or ldapsearch. `ad`: Active Directory. Required.
+	Source string `toml:"source"`
+	// The file; watched, and read again when it changes. It may come later: until then recipients of the shared namespace are deferred. Required with `source = "ldif"`.
+	LDIF string `toml:"ldif"`
+	// Domain controllers, `ldaps://host` or `ldap://host`, with `:port` when it is not 636 or 389. Tried in this order. Required with `source = "ad"`.
+	URL []string `toml:"url"`
+	// The DN below which recipients are searched. Required with `source = "ad"`.
+	BaseDN string `toml:"base_dn"`
+	// The account that searches: a DN, a user principal name, or DOMAIN\name. With `password_file`.
+	BindDN string `toml:"bind_dn"`
+	// File that holds the account's password. A line break at its end is not part of the password.
+	PasswordFile string `toml:"password_file"`
+	// The certificates, PEM, that the domain controllers' certificates are verified with. Default: those of the operating system.
+	CAFile string `toml:"ca_file"`
+	// Whether `ldap://` connections change to TLS before the bind (RFC 4511 4.14).
+	StartTLS bool `toml:"start_tls"`
+	// Whether a password may be sent over `ldap://` without TLS beyond the loopback interface.
+	AllowPlaintext bool `toml:"allow_plaintext"`
+	// How often Active Directory is asked for changes.
+	Refresh time.Duration `toml:"refresh"`
+	// How often the whole directory is compared, where the account cannot see deletions.
+	Reconcile time.Duration `toml:"reconcile"`
+	// A view that is older no longer rejects unknown recipients: it defers them (451).
+	MaxAge time.Duration `toml:"max_age"`
+}
+
+// OnPrem is `[onprem]`: the side of the third-party mail system.
+type OnPrem struct {
+	// `notes`, `groupwise`, or `smtp` for any other.
+	System string `toml:"system"`
+	// The MTAs that take mail for this side, `host:port`, tried in this order; without a port 25; IPv6 addresses in brackets. Required.
+	NextHop []string `toml:"next_hop"`
+	// Networks, or single addresses, that may relay as this side. None may overlap with those of `[cloud]`.
+	Clients []netip.Prefix `toml:"clients"`
+	// TLS towards the next hops. `none`: never. `opportunistic`: when offered, any certificate. `required`: always, any certificate. `verified`: always, with a certificate that is valid for the next hop's name.
+	TLS SideTLS `toml:"tls"`
+	// Whether TNEF (winmail.dat) becomes standard MIME on the way to this side.
+	ConvertTNEF bool `toml:"convert_tnef"`
+}
+
+// Cloud is `[cloud]`: the side of Exchange Online.
+type Cloud struct {
+	// The tenant's first domain, such as `contoso.onmicrosoft.com`.
+	TenantDomain string `toml:"tenant_domain"`
+	// The domain of the addresses that only Exchange Online owns, such as `contoso.mail.onmicrosoft.com`. Required.
+	RoutingDomain string `toml:"routing_domain"`
+	// The MTAs that take mail for this side: the tenant's MX host. As in `[onprem]`. Required.
+	NextHop []string `toml:"next_hop"`
+	// Networks, or single addresses, that may relay as this side.
+	Clients []netip.Prefix `toml:"clients"`
+	// Names in a verified client certificate that make its client this side, such as `mail.protection.outlook.com`. Letter case does not matter.
+	ClientNames []string `toml:"client_names"`
+	// TLS towards the next hops, as in `[onprem]`.
+	TLS SideTLS `toml:"tls"`
+	// The certificate, PEM, that is presented to Exchange Online: its inbound connector knows the gateway by it. With `client_key_file`.
+	ClientCertFile string `toml:"client_cert_file"`
+	// That certificate's private key, PEM.
+	ClientKeyFile string `toml:"client_key_file"`
+	// Whether TNEF (winmail.dat) becomes standard MIME on the way to this side.
+	ConvertTNEF bool `toml:"convert_tnef"`
+}
+
+// Internet is `[internet]`: recipients in neither system.
+type Internet struct {
+	// Relays that take mail for the internet, as in `[onprem]`. Empty: the MX hosts of the recipient's domain.
+	NextHop []string `toml:"next_hop"`
+	// TLS towards the next hops, as in `[onprem]`.
+	TLS SideTLS `toml:"tls"`
+	// Whether TNEF (winmail.dat) becomes standard MIME on the way to this side.
+	ConvertTNEF bool `toml:"convert_tnef"`
+}
+
+// Delivery is `[delivery]`: how often and how long a message is tried.
+type Delivery struct {
+	// How long a sender waits, after the end of its message, for the answers of the next hops before the message is spooled and acknowledged. `0s`: always spool first.
+	AckAfter time.Duration `toml:"ack_after"`
+	// The waits between two attempts; the last one repeats.
+	Retry []time.Duration `toml:"retry"`
+	// After how long the sender is told that a message still waits (a delay DSN, RFC 3464).
+	DelayNotice time.Duration `toml:"delay_notice"`
+	// After how long a message is given up and returned.
+	ExpireAfter time.Duration `toml:"expire_after"`
+	// Connections at a time to one next hop. At least 1.
+	ConnectionsPerHop int `toml:"connections_per_hop"`
+}
+
+// Limits is `[limits]`: what is refused because it is too much.
+type Limits struct {
+	// The largest message, as announced by SIZE (RFC 1870). A number of octets, or a size such as `150MiB` or `10MB`.
+	MessageSize int64 `toml:"message_size"`
+	// RCPT commands of one message. Members of groups do not count.
+	Recipients int `toml:"recipients"`
+	// SMTP connections at a time, all clients together.
+	Connections int `toml:"connections"`
+	// SMTP connections at a time from one address.
+	ConnectionsPerClient int `toml:"connections_per_client"`
+	// A message with more `Received` fields is in a loop (RFC 5321 6.3) and refused.
+	ReceivedHops int `toml:"received_hops"`
+}
+
+// Spool is `[spool]`: the durable store of messages that were accepted and are not delivered yet.
+type Spool struct {
+	// `local`: below `data_dir`. (`postgres` is for a later version, and refused until then.)
+	Backend string `toml:"backend"`
+	// File that holds the connection URL of `postgres`.
+	URLFile string `toml:"url_file"`
+}
+
+// Admin is `[admin]`: health, readiness and metrics over HTTP.
+type Admin struct {
+	// `host:port`. There is no password: bind it to loopback or a management network.
+	Address string `toml:"address"`
+}
+
+// Log is `[log]`: what is written to standard error.
+type Log struct {
+	// `text` or `json`.
+	Format string `toml:"format"`
+	// `debug`, `info`, `warn` or `error`.
+	Level string `toml:"level"`
+}
+
+// Default returns the configuration that a file without any key would have, were no key required.
+// postmaster and the tls of listeners have defaults that depend on other keys: Parse fills them in.
+func Default() *Config {
+	return &Config{
+		DataDir: "/var/lib/coexist",
+		Directory: Directory{
+			Refresh:   15 * time.Second,
+			Reconcile: 10 * time.Minute,
+			MaxAge:    24 * time.Hour,
+		},
+		OnPrem:   OnPrem{System: "smtp", TLS: SideTLSOpportunistic, ConvertTNEF: true},
+		Cloud:    Cloud{TLS: SideTLSVerified},
+		Internet: Internet{TLS: SideTLSOpportunistic, ConvertTNEF: true},
+		Delivery: Delivery{
+			AckAfter: 5 * time.Second,
+			Retry: []time.Duration{
+				time.Minute, 5 * time.Minute, 15 * time.Minute, 30 * time.Minute, time.Hour, 2 * time.Hour, 4 * time.Hour,
+			},
+			DelayNotice:       4 * time.Hour,
+			ExpireAfter:       48 * time.Hour,
+			ConnectionsPerHop: 20,
+		},
+		Limits: Limits{
+			MessageSize:          150 << 20,
+			Recipients:           500,
+			Connections:          1000,
+			ConnectionsPerClient: 50,
+			ReceivedHops:         25,
+		},
+		Spool: Spool{Backend: "local"},
+		Admin: Admin{Address: "127.0.0.1:8025"},
+		Log:   Log{Format: "text", Level: "info"},
+	}
+}
