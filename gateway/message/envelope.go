@@ -1,0 +1,28 @@
+// Package message holds a message on its way through the gateway: its envelope, its octets, and edits of its header that
+// leave every other octet as it came.
+package message
+
+// Envelope is what the SMTP session says about a message (RFC 5321 2.3.1), apart from its octets.
+type Envelope struct {
+	// ReversePath is the argument of MAIL FROM without angle brackets, in wire form (local part quoted where RFC 5321 4.1.2
+	// asks for it). Empty is the null reverse-path <>.
+	ReversePath string
+	Recipients  []Recipient
+	// Body is the BODY parameter: "", "7BIT", "8BITMIME" (RFC 6152) or "BINARYMIME" (RFC 3030).
+	Body string
+	// UTF8 is true when the client gave SMTPUTF8 (RFC 6531).
+	UTF8 bool
+	// EnvelopeID is the decoded ENVID (RFC 3461 4.4), Return is FULL, HDRS or empty (RFC 3461 4.3).
+	EnvelopeID string
+	Return     string
+}
+
+// Recipient is one RCPT TO with its DSN parameters.
+type Recipient struct {
+	// Address is the forward-path without angle brackets, in wire form.
+	Address string
+	// Notify holds NEVER, or any of SUCCESS, FAILURE and DELAY (RFC 3461 4.1); empty when the client gave none.
+	Notify []string
+	// ORcptType and ORcpt are the decoded ORCPT (RFC 3461 4.2): "rfc822" and the address; empty when the client gave none.
+	ORcptType, ORcpt string
+}
