@@ -1,0 +1,216 @@
+package inbound
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"time"
+
+	"github.com/emersion/go-smtp"
+
+	"github.com/coexist-mail/coexist/gateway/message"
+	"github.com/coexist-mail/coexist/routing"
+)
+
+// Submission is one message as a client gave it.
+type Submission struct {
+	// ID and Received are the handler's, set by Begin.
+	ID       string
+	Received time.Time
+	Client   Client
+	Side     routing.Side // where it comes from
+	Envelope message.Envelope
+	// Decisions has the router's answer for each of Envelope.Recipients, in the same order: relay or expand.
+	Decisions []routing.Decision
+	// Body holds what Begin put on top, Trace octets, and then the message. Accept may Retain it; the session closes its own hold
+	// after Accept returned.
+	Body     *message.Buffer
+	Trace    int
+	Findings message.Findings // of the message alone
+}
+
+// Handler is what a Session needs of the gateway.
+type Handler interface {
+	// Route decides about one recipient.
+	Route(from routing.Side, sender, recipient string) routing.Decision
+	// Refused is told of each recipient that was not accepted, for log and metrics.
+	Refused(c Client, from routing.Side, sender string, d routing.Decision)
+	// Begin names a message whose envelope is complete, and gives room for it: a buffer that begins with the trace fields of the
+	// gateway. An error means that there is no room, and the client hears 452.
+	Begin(*Submission) (*message.Buffer, error)
+	// Accept takes a message, and returns the reply: 250 when it is delivered or durable.
+	Accept(*Submission) *smtp.SMTPError
+}
+
+// Session is the go-smtp session of a client: it asks the router about each recipient, reads the message, judges its line endings,
+// and hands it on.
+type Session struct {
+	handler     Handler
+	client      Client
+	side        routing.Side
+	maxSize     int64
+	envelope    message.Envelope
+	decisions   []routing.Decision
+	transaction bool
+}
+
+// NewSessionFor makes the session of a client that belongs to a side. maxSize is the limit on a message in octets, 0 for none.
+func NewSessionFor(h Handler, c Client, side routing.Side, maxSize int64) *Session {
+	return &Session{handler: h, client: c, side: side, maxSize: maxSize}
+}
+
+// Mail begins a transaction.
+func (s *Session) Mail(from string, opts *smtp.MailOptions) error {
+	if s.transaction {
+		return fail(503, 5, 5, 1, "A transaction is open; RSET ends it")
+	}
+	if s.maxSize > 0 && opts.Size > s.maxSize {
+		return tooBig(s.maxSize)
+	}
+	if err := checkAddress(from); err != nil {
+		return fail(501, 5, 1, 7, "Bad sender address: "+err.Error())
+	}
+	s.transaction = true
+	s.envelope = message.Envelope{
+		ReversePath: from,
+		Body:        string(opts.Body),
+		UTF8:        opts.UTF8,
+		EnvelopeID:  opts.EnvelopeID,
+		Return:      string(opts.Return),
+	}
+	return nil
+}
+
+// Rcpt asks the router.
+func (s *Session) Rcpt(to string, opts *smtp.RcptOptions) error {
+	if err := checkAddress(to); err != nil {
+		return fail(501, 5, 1, 3, "Bad recipient address: "+err.Error())
+	}
+	if !s.envelope.UTF8 && !isASCII(to) {
+		return fail(553, 5, 6, 7, "The address needs SMTPUTF8") // RFC 6531 3.5
+	}
+	d := s.handler.Route(s.side, s.envelope.ReversePath, to)
+	if d.Action != routing.Relay && d.Action != routing.Expand {
+		s.handler.Refused(s.client, s.side, s.envelope.ReversePath, d)
+		return Reply(d.Reply)
+	}
+	r := message.Recipient{Address: to, ORcptType: string(opts.OriginalRecipientType), ORcpt: opts.OriginalRecipient}
+	for _, n := range opts.Notify {
+		r.Notify = append(r.Notify, string(n))
+	}
+	s.envelope.Recipients = append(s.envelope.Recipients, r)
+	s.decisions = append(s.decisions, d)
+	return nil
+}
+
+// Reply turns the router's reply into go-smtp's.
+func Reply(r routing.Reply) *smtp.SMTPError {
+	e := &smtp.SMTPError{Code: r.Code, Message: r.Text}
+	if n, err := fmt.Sscanf(r.Enhanced, "%d.%d.%d", &e.EnhancedCode[0], &e.EnhancedCode[1], &e.EnhancedCode[2]); n != 3 || err != nil {
+		e.EnhancedCode = smtp.EnhancedCodeNotSet
+	}
+	return e
+}
+
+// Data reads the message and hands it on. The error is always the reply: code 250 when the message was accepted.
+func (s *Session) Data(r io.Reader) error {
+	sub := &Submission{Client: s.client, Side: s.side, Envelope: s.envelope, Decisions: s.decisions}
+	body, err := s.handler.Begin(sub)
+	if err != nil {
+		return noRoom
+	}
+	defer body.Close()
+	sub.Body, sub.Trace = body, int(body.Size())
+	sink := &sink{body: body, max: s.maxSize, normalize: s.side == routing.OnPrem}
+	if _, err = io.Copy(onlyWriter{sink}, r); err == nil {
+		err = sink.finish()
+	}
+	var reply *smtp.SMTPError
+	switch {
+	case err != nil && sink.err == nil:
+		return fmt.Errorf("reading the message: %w", err) // the connection is lost; nobody reads a reply
+	case errors.As(sink.err, &reply):
+		return sink.err
+	case sink.err != nil:
+		return noRoom
+	}
+	sub.Findings = sink.scan.Findings()
+	return s.handler.Accept(sub)
+}
+
+// noRoom is our trouble, mostly a full disk: the client keeps the message and tries again.
+var noRoom = fail(452, 4, 3, 1, "Cannot store the message now, try again later")
+
+// Reset ends the transaction.
+func (s *Session) Reset() {
+	s.transaction, s.envelope, s.decisions = false, message.Envelope{}, nil
+}
+
+// Logout ends the session.
+func (s *Session) Logout() error { return nil }
+
+// onlyWriter hides everything but Write, so that io.Copy lets the reader drive.
+type onlyWriter struct{ io.Writer }
+
+func tooBig(limit int64) *smtp.SMTPError {
+	return fail(552, 5, 3, 4, "Message too big: the limit is "+strconv.FormatInt(limit, 10)+" octets")
+}
+
+// sink stores a message while it is read, and stops at the first thing that makes it unacceptable.
+type sink struct {
+	body      *message.Buffer
+	max       int64
+	normalize bool // line endings are made CRLF, else a bare CR or LF is refused
+	fixer     message.Normalizer
+	scan      message.Scanner
+	scratch   []byte
+	err       error
+}
+
+func (s *sink) Write(p []byte) (int, error) {
+	n := len(p)
+	if s.normalize {
+		s.scratch = s.fixer.Append(s.scratch[:0], p)
+		p = s.scratch
+	}
+	if s.err = s.store(p); s.err != nil {
+		return 0, s.err
+	}
+	return n, nil
+}
+
+func (s *sink) finish() error {
+	if s.err == nil && s.normalize {
+		s.err = s.store(s.fixer.Finish(s.scratch[:0]))
+	}
+	if f := s.scan.Findings(); s.err == nil && f.BareCR {
+		s.err = bareLineEnding(f)
+	}
+	return s.err
+}
+
+func (s *sink) store(p []byte) error {
+	s.scan.Write(p)
+	f := s.scan.Findings()
+	endsWithCR := len(p) > 0 && p[len(p)-1] == '\r' // its LF may be on the way
+	switch {
+	case s.max > 0 && f.Size > s.max:
+		return tooBig(s.max)
+	case f.BareLF, f.BareCR && !endsWithCR:
+		return bareLineEnding(f)
+	case f.LongestLine > message.MaxLine:
+		return fail(550, 5, 6, 0, "A line of the message is longer than "+strconv.Itoa(message.MaxLine)+" octets")
+	}
+	_, err := s.body.Write(p)
+	return err
+}
+
+// bareLineEnding refuses what RFC 5321 2.3.8 and 4.1.1.4 forbid and what smuggles messages past servers that differ about it.
+func bareLineEnding(f message.Findings) error {
+	what := "CR without LF"
+	if f.BareLF {
+		what = "LF without CR"
+	}
+	return fmt.Errorf("%w: %w", ErrRefusedContent, fail(550, 5, 5, 2, "The message has a "+what+" (RFC 5321 2.3.8)"))
+}
