@@ -1,0 +1,95 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/coexist-mail/coexist/gateway/trace"
+)
+
+type traceCmd struct {
+	configFlag
+	jsonFlag
+	Recipient string        `help:"Only events of this recipient." placeholder:"ADDR"`
+	Sender    string        `help:"Only events of messages from this sender." placeholder:"ADDR"`
+	ID        string        `help:"Only events of this message, as in the 250 reply." name:"id"`
+	MessageID string        `help:"Only events of messages with this Message-ID." name:"message-id"`
+	Since     time.Duration `help:"Only events of this last time, as 1h."`
+	Limit     int           `help:"The newest so many events." default:"1000"`
+	Follow    bool          `help:"Go on, and print events as they happen."`
+}
+
+// Run searches the trace in data_dir; the gateway may be running or not.
+func (c *traceCmd) Run(s *streams) error {
+	cfg, err := c.load()
+	if err != nil {
+		return err
+	}
+	q := trace.Query{Recipient: c.Recipient, Sender: c.Sender, ID: c.ID, MessageID: c.MessageID, Limit: c.Limit}
+	if c.Since > 0 {
+		q.Since = time.Now().Add(-c.Since)
+	}
+	r := trace.NewReader(filepath.Join(cfg.DataDir, "trace"))
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if c.Follow {
+		err := r.Follow(ctx, q, func(e trace.Event) error { return c.print(s, e) })
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
+	events, err := r.Search(ctx, q)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		if events == nil {
+			events = []trace.Event{}
+		}
+		return s.json(events)
+	}
+	for _, e := range events {
+		if err := c.print(s, e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// print writes one event as a line: what a grep for an id or address finds.
+func (c *traceCmd) print(s *streams, e trace.Event) error {
+	if c.JSON {
+		return s.json(e)
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s %-16s %-12s", e.Time.Local().Format("2006-01-02T15:04:05.000Z07:00"), e.ID, e.Event)
+	for _, f := range []struct{ name, value string }{
+		{"from", bracket(e.Sender, e.Recipient != "" || e.Sender != "")}, {"to", bracket(e.Recipient, e.Recipient != "")}, {"side", e.Side},
+		{"next_hop", e.NextHop}, {"reply", e.Reply}, {"reason", e.Reason}, {"message_id", e.MessageID},
+	} {
+		if f.value != "" {
+			if strings.ContainsAny(f.value, " ") {
+				f.value = fmt.Sprintf("%q", f.value)
+			}
+			fmt.Fprintf(&b, " %s=%s", f.name, f.value)
+		}
+	}
+	if e.DelayMS > 0 {
+		fmt.Fprintf(&b, " delay=%v", time.Duration(e.DelayMS)*time.Millisecond)
+	}
+	_, err := fmt.Fprintln(s.out, b.String())
+	return err
+}
+
+func bracket(address string, shown bool) string {
+	if !shown {
+		return ""
+	}
+	return "<" + address + ">"
+}

@@ -1,0 +1,285 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/emersion/go-smtp"
+
+	"github.com/coexist-mail/coexist/gateway/inbound"
+	"github.com/coexist-mail/coexist/gateway/message"
+	"github.com/coexist-mail/coexist/gateway/outbound"
+	"github.com/coexist-mail/coexist/gateway/spool"
+	"github.com/coexist-mail/coexist/gateway/trace"
+	"github.com/coexist-mail/coexist/routing"
+)
+
+// newSession makes the SMTP session of a client.
+func (g *Gateway) newSession(c inbound.Client) (smtp.Session, error) {
+	s := g.state.Load()
+	return inbound.NewSessionFor(g, c, s.sideOf(c), s.cfg.Limits.MessageSize), nil
+}
+
+// Route decides about one recipient by the view of this moment. It implements inbound.Handler, and is what `coexist route` shows.
+func (g *Gateway) Route(from routing.Side, sender, recipient string) routing.Decision {
+	s := g.state.Load()
+	d := s.router.Route(g.directory.View(), g.directory.Age(g.now()), routing.Query{From: from, Sender: sender, Recipient: recipient})
+	if d.Side != "" {
+		d.NextHop = s.nextHops(d.Side)
+	}
+	for i := range d.Members {
+		d.Members[i].NextHop = s.nextHops(d.Members[i].Side)
+	}
+	return d
+}
+
+// Refused logs and counts a recipient that was refused at RCPT.
+func (g *Gateway) Refused(c inbound.Client, from routing.Side, sender string, d routing.Decision) {
+	g.metrics.refused(d.Reason, from)
+	g.log.Info("refused", "from", sender, "to", d.Recipient, "source", from, "client", c.Addr, "helo", c.Helo,
+		"reply", d.Reply.String(), "reason", d.Reason, "why", d.Why)
+	g.trace.Append(trace.Event{Time: g.now(), Event: trace.Refused, Sender: sender, Recipient: d.Recipient, Side: string(from),
+		Reply: d.Reply.String(), Reason: string(d.Reason)})
+}
+
+// Begin names a message and starts its buffer with the Received field, so that the octets that are spooled and converted are those
+// that leave.
+func (g *Gateway) Begin(sub *inbound.Submission) (*message.Buffer, error) {
+	s := g.state.Load()
+	sub.Received = g.now()
+	sub.ID = spool.NewID(sub.Received)
+	received := message.Received{
+		Hello: sub.Client.Helo, Remote: sub.Client.Addr, By: s.cfg.Hostname, ID: sub.ID, Envelope: sub.Envelope, Time: sub.Received,
+		Session: message.Session{Extended: sub.Client.ESMTP, TLS: sub.Client.TLS},
+	}
+	body := message.NewBuffer(g.scratchDir, message.DefaultMemory)
+	if _, err := body.Write(received.Append(nil)); err != nil {
+		body.Close()
+		return nil, fmt.Errorf("beginning the message: %w", err)
+	}
+	return body, nil
+}
+
+// Accept is the second half of a message's way in: it is tried at all its next hops, and acknowledged when it is delivered or
+// durable, whichever comes first.
+func (g *Gateway) Accept(sub *inbound.Submission) *smtp.SMTPError {
+	s := g.state.Load()
+	header := message.Inspect(sub.Body.Bytes()[sub.Trace:])
+	if header.Received > s.cfg.Limits.ReceivedHops {
+		return g.refuseLoop(sub, header.Received)
+	}
+	it := newItem(sub, header.MessageID)
+	g.noteReceived(it, sub)
+	reply := g.deliverThenAcknowledge(s, it, sub.Body)
+	g.metrics.acknowledged(g.now().Sub(sub.Received))
+	return reply
+}
+
+func (g *Gateway) refuseLoop(sub *inbound.Submission, hops int) *smtp.SMTPError {
+	reply := &smtp.SMTPError{Code: 554, EnhancedCode: smtp.EnhancedCode{5, 4, 6}, Message: fmt.Sprintf("Loop: the message has %d Received fields", hops)}
+	for _, r := range sub.Envelope.Recipients {
+		g.Refused(sub.Client, sub.Side, sub.Envelope.ReversePath, routing.Decision{Recipient: r.Address, Reason: routing.Loop,
+			Reply: routing.Reply{Code: 554, Enhanced: "5.4.6", Text: reply.Message}})
+	}
+	return reply
+}
+
+// newItem is a message with one recipient for each address that it must reach: groups are replaced by their members, and nobody
+// gets it twice.
+func newItem(sub *inbound.Submission, messageID string) *spool.Item {
+	it := &spool.Item{
+		ID: sub.ID, Kind: spool.Mail, Received: sub.Received, Source: sub.Side, Envelope: sub.Envelope, MessageID: messageID,
+		Size: sub.Body.Size(), Client: fmt.Sprintf("%s:%d", sub.Client.Addr, sub.Client.Port), HELO: sub.Client.Helo, State: spool.Waiting,
+	}
+	it.Envelope.Recipients = nil
+	if sub.Findings.EightBit && it.Envelope.Body == "" {
+		it.Envelope.Body = "8BITMIME" // the client did not say so, but it is (RFC 6152)
+	}
+	seen := make(map[string]bool, len(sub.Decisions))
+	for i, d := range sub.Decisions {
+		addRecipients(it, seen, sub.Envelope.Recipients[i], d)
+	}
+	return it
+}
+
+// addRecipients adds what one RCPT leads to.
+func addRecipients(it *spool.Item, seen map[string]bool, asked message.Recipient, d routing.Decision) {
+	leaves := d.Members
+	if d.Action == routing.Relay {
+		leaves = []routing.Decision{d}
+	}
+	for _, leaf := range leaves {
+		key := leafKey(leaf.Side, leaf.Address)
+		if seen[key] {
+			continue
+		}
+		seen[key] = true
+		r := spool.Recipient{
+			Asked: asked.Address, Query: leaf.Recipient, Address: leaf.Address, Side: leaf.Side, State: spool.RecipientWaiting,
+			Notify: asked.Notify, ORcptType: asked.ORcptType, ORcpt: asked.ORcpt,
+		}
+		it.Recipients = append(it.Recipients, r)
+	}
+}
+
+// leafKey names a place that a message must reach once.
+func leafKey(side routing.Side, address string) string {
+	return string(side) + " " + strings.ToLower(address)
+}
+
+// deliverThenAcknowledge returns the client's reply. "5s" of ack_after is the time that the next hops have to answer before the
+// message is spooled.
+func (g *Gateway) deliverThenAcknowledge(s *state, it *spool.Item, body *message.Buffer) *smtp.SMTPError {
+	if s.cfg.Delivery.AckAfter == 0 || !g.enterDirect() {
+		return g.spoolFirst(it, body)
+	}
+	body.Retain()
+	done := make(chan []outbound.Result, 1)
+	go func() {
+		defer body.Close()
+		done <- g.attempt(g.deliveries, it, body.Bytes())
+	}()
+	timer := time.NewTimer(s.cfg.Delivery.AckAfter)
+	defer timer.Stop()
+	select {
+	case results := <-done:
+		g.leaveDirect()
+		return g.settleDirect(s, it, body, results)
+	case <-timer.C:
+	}
+	return g.spoolRunning(s, it, body, done)
+}
+
+// settleDirect answers by what the next hops said.
+func (g *Gateway) settleDirect(s *state, it *spool.Item, body *message.Buffer, results []outbound.Result) *smtp.SMTPError {
+	changed := g.apply(it, results)
+	if len(changed.failed) == len(it.Recipients) {
+		// Nothing was accepted and nothing bounces: the sender hears what the next hop said.
+		return passOn(results[0].Reply)
+	}
+	if err := g.notify(s, it, body.Bytes(), nil, changed); err != nil {
+		return g.cannotSpool(it, err)
+	}
+	if it.Settled() {
+		return accepted(it)
+	}
+	it.Attempts = 1
+	it.NextAttempt = g.now().Add(g.scheduler.NextDelay(1))
+	if err := g.store.Put(g.deliveries, it, spool.Segments{body.Bytes()}); err != nil {
+		return g.cannotSpool(it, err)
+	}
+	g.scheduler.Add(it)
+	return accepted(it)
+}
+
+// spoolFirst makes the message durable and leaves its delivery to the scheduler.
+func (g *Gateway) spoolFirst(it *spool.Item, body *message.Buffer) *smtp.SMTPError {
+	it.NextAttempt = g.now()
+	if err := g.store.Put(g.deliveries, it, spool.Segments{body.Bytes()}); err != nil {
+		return g.cannotSpool(it, err)
+	}
+	g.scheduler.Add(it)
+	return accepted(it)
+}
+
+// spoolRunning makes a message durable whose delivery takes long. The running attempt settles it, under a lease, so that the
+// scheduler does not try it as well; after a crash it is waiting.
+func (g *Gateway) spoolRunning(s *state, it *spool.Item, body *message.Buffer, done <-chan []outbound.Result) *smtp.SMTPError {
+	stored := *it
+	stored.Recipients = append([]spool.Recipient(nil), it.Recipients...)
+	stored.Owner = "session"
+	stored.NextAttempt = g.now()
+	if err := g.store.Put(g.deliveries, &stored, spool.Segments{body.Bytes()}); err != nil {
+		// The spool is unusable, so only the running attempt can settle it.
+		g.log.Error("cannot spool", "id", it.ID, "error", err)
+		results := <-done
+		g.leaveDirect()
+		return g.settleDirect(s, it, body, results)
+	}
+	body.Retain()
+	g.background.Add(1)
+	go func() {
+		defer g.background.Done()
+		defer body.Close()
+		results := <-done
+		g.leaveDirect()
+		g.finishRunning(s, &stored, body.Bytes(), g.apply(&stored, results))
+	}()
+	return accepted(it)
+}
+
+// finishRunning records what a running attempt did to a spooled message. It tries until the store takes it: else the message would
+// be delivered twice.
+func (g *Gateway) finishRunning(s *state, it *spool.Item, body []byte, changed changes) {
+	it.Attempts++
+	it.NextAttempt = g.now().Add(g.scheduler.NextDelay(it.Attempts))
+	notified := false
+	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
+		err := g.recordRunning(s, it, body, changed, &notified)
+		switch {
+		case errors.Is(err, spool.ErrClosed), errors.Is(err, spool.ErrNotFound):
+			return
+		case err == nil && it.Settled():
+			return
+		case err == nil:
+			g.scheduler.Add(it)
+			return
+		}
+		g.log.Error("outcome of a delivery not recorded, trying again", "id", it.ID, "error", err)
+		select {
+		case <-time.After(wait):
+		case <-g.deliveries.Done():
+			return
+		}
+	}
+}
+
+func (g *Gateway) recordRunning(s *state, it *spool.Item, body []byte, changed changes, notified *bool) error {
+	if !*notified {
+		if err := g.notify(s, it, body, nil, changed); err != nil {
+			return err
+		}
+		*notified = true
+	}
+	if it.Settled() {
+		return g.store.Remove(context.WithoutCancel(g.deliveries), it)
+	}
+	return g.store.Release(context.WithoutCancel(g.deliveries), it)
+}
+
+// cannotSpool is the reply when a message can neither be settled at once nor kept: our trouble, so the client tries again.
+func (g *Gateway) cannotSpool(it *spool.Item, err error) *smtp.SMTPError {
+	g.metrics.spoolErrors.Inc()
+	g.log.Error("cannot spool: the client keeps the message", "id", it.ID, "error", err, "recipients", len(it.Recipients))
+	return &smtp.SMTPError{Code: 452, EnhancedCode: smtp.EnhancedCode{4, 3, 1}, Message: it.ID + " cannot be stored now, try again later"}
+}
+
+func accepted(it *spool.Item) *smtp.SMTPError {
+	return &smtp.SMTPError{Code: 250, EnhancedCode: smtp.EnhancedCode{2, 0, 0}, Message: it.ID + " accepted"}
+}
+
+// passOn is a next hop's refusal as the client hears it.
+func passOn(r *smtp.SMTPError) *smtp.SMTPError {
+	reply := *r
+	if reply.Code < 500 || reply.Code > 599 || reply.Code == 521 { // 521 would claim that this host takes no mail (RFC 7504)
+		reply.Code = 550
+	}
+	return &reply
+}
+
+// maxDirect bounds the messages that are tried before they are spooled, those included that were acknowledged meanwhile: each
+// holds its octets in memory. What comes beyond is spooled first.
+const maxDirect = 2000
+
+func (g *Gateway) enterDirect() bool {
+	if g.direct.Add(1) > maxDirect {
+		g.direct.Add(-1)
+		return false
+	}
+	return true
+}
+
+func (g *Gateway) leaveDirect() { g.direct.Add(-1) }

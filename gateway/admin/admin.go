@@ -1,0 +1,155 @@
+// Package admin is the gateway's HTTP side: health, metrics, and what the commands ask of a running gateway.
+package admin
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/coexist-mail/coexist/directory"
+	"github.com/coexist-mail/coexist/gateway/spool"
+	"github.com/coexist-mail/coexist/routing"
+)
+
+// Gateway is what the handler shows and steers.
+type Gateway interface {
+	// Ready is nil once the listeners are bound and a view is loaded, else the reason why not. The text tells of trouble that
+	// does not stop mail, as an old view.
+	Ready() (text string, err error)
+	Route(from routing.Side, sender, recipient string) routing.Decision
+	DirectoryStatus() directory.Status
+	// Queue calls f for each queued message, next attempt first, until f returns false.
+	Queue(ctx context.Context, f func(*spool.Item) bool) error
+	QueueItem(ctx context.Context, id string) (*spool.Item, error)
+	QueueRaw(ctx context.Context, id string, w io.Writer) error
+	// QueueDo does a verb to one message: retry, hold, release, drop, or drop-silently (no DSN).
+	QueueDo(ctx context.Context, verb, id string) error
+}
+
+// controlHeader must be on every request that changes something. A browser does not send it to another site without asking first, so
+// that a web page cannot steer a gateway on the administrator's machine.
+const controlHeader = "X-Coexist-Control"
+
+// NewHandler serves /healthz, /readyz, /metrics and /api/. metrics may be nil.
+func NewHandler(g Gateway, metrics http.Handler, log *slog.Logger) http.Handler {
+	h := &handler{g: g, log: log}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("GET /readyz", h.ready)
+	if metrics != nil {
+		mux.Handle("GET /metrics", metrics)
+	}
+	mux.HandleFunc("GET /api/route", h.route)
+	mux.HandleFunc("GET /api/directory", func(w http.ResponseWriter, _ *http.Request) { h.json(w, g.DirectoryStatus()) })
+	mux.HandleFunc("GET /api/queue", h.queue)
+	mux.HandleFunc("GET /api/queue/{id}", h.queueItem)
+	mux.HandleFunc("GET /api/queue/{id}/raw", h.queueRaw)
+	mux.HandleFunc("POST /api/queue/{id}/{verb}", h.queueDo)
+	return mux
+}
+
+type handler struct {
+	g   Gateway
+	log *slog.Logger
+}
+
+func (h *handler) ready(w http.ResponseWriter, _ *http.Request) {
+	text, err := h.g.Ready()
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		return
+	}
+	fmt.Fprintln(w, text)
+}
+
+func (h *handler) json(w http.ResponseWriter, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	if err := json.NewEncoder(w).Encode(v); err != nil {
+		h.log.Debug("writing an answer", "error", err)
+	}
+}
+
+func (h *handler) route(w http.ResponseWriter, r *http.Request) {
+	q := r.URL.Query()
+	decisions := []routing.Decision{}
+	for _, a := range q["address"] {
+		decisions = append(decisions, h.g.Route(routing.Side(q.Get("from")), q.Get("sender"), a))
+	}
+	h.json(w, decisions)
+}
+
+func (h *handler) queue(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	sep := "["
+	err := h.g.Queue(r.Context(), func(it *spool.Item) bool {
+		row, err := json.Marshal(it.Row())
+		if err == nil {
+			_, err = fmt.Fprintf(w, "%s%s", sep, row)
+		}
+		sep = ","
+		return err == nil
+	})
+	if err != nil && sep == "[" {
+		h.fail(w, err)
+		return
+	}
+	if sep == "[" {
+		fmt.Fprint(w, sep)
+	}
+	fmt.Fprintln(w, "]")
+}
+
+func (h *handler) queueItem(w http.ResponseWriter, r *http.Request) {
+	it, err := h.g.QueueItem(r.Context(), r.PathValue("id"))
+	if err != nil {
+		h.fail(w, err)
+		return
+	}
+	h.json(w, it)
+}
+
+func (h *handler) queueRaw(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "application/octet-stream")
+	if err := h.g.QueueRaw(r.Context(), r.PathValue("id"), w); err != nil {
+		h.fail(w, err)
+	}
+}
+
+func (h *handler) queueDo(w http.ResponseWriter, r *http.Request) {
+	if r.Header.Get(controlHeader) == "" {
+		http.Error(w, "the header "+controlHeader+" is missing", http.StatusForbidden)
+		return
+	}
+	if err := h.g.QueueDo(r.Context(), r.PathValue("verb"), r.PathValue("id")); err != nil {
+		h.fail(w, err)
+		return
+	}
+	h.log.Info("queue", "verb", r.PathValue("verb"), "id", r.PathValue("id"))
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// ErrVerb is the error of QueueDo for a verb that is none.
+var ErrVerb = errors.New("no such verb: retry, hold, release, drop or drop-silently is expected")
+
+func (h *handler) fail(w http.ResponseWriter, err error) {
+	status := http.StatusInternalServerError
+	switch {
+	case errors.Is(err, spool.ErrNotFound):
+		status = http.StatusNotFound
+	case errors.Is(err, ErrVerb):
+		status = http.StatusBadRequest
+	case errors.Is(err, spool.ErrHeld), errors.Is(err, spool.ErrClaimed):
+		status = http.StatusConflict
+	}
+	http.Error(w, err.Error(), status)
+}
+
+// Server makes the HTTP server of a handler, with limits that a stray client cannot stretch.
+func Server(h http.Handler) *http.Server {
+	return &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 64 << 10}
+}

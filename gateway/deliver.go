@@ -1,0 +1,146 @@
+package gateway
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/emersion/go-smtp"
+
+	"github.com/coexist-mail/coexist/gateway/message"
+	"github.com/coexist-mail/coexist/gateway/outbound"
+	"github.com/coexist-mail/coexist/gateway/spool"
+	"github.com/coexist-mail/coexist/gateway/trace"
+	"github.com/coexist-mail/coexist/routing"
+)
+
+// attempt tries every recipient that is not settled, all sides at once, and returns a result for each recipient of the item, in
+// the same order; settled ones have the zero Result. It does not change the item.
+func (g *Gateway) attempt(ctx context.Context, it *spool.Item, body []byte) []outbound.Result {
+	results := make([]outbound.Result, len(it.Recipients))
+	var wg sync.WaitGroup
+	for _, side := range []routing.Side{routing.OnPrem, routing.Cloud, routing.Internet} {
+		var which []int
+		for i := range it.Recipients {
+			if r := &it.Recipients[i]; !r.Settled() && r.Side == side {
+				which = append(which, i)
+			}
+		}
+		if len(which) == 0 {
+			continue
+		}
+		wg.Go(func() { g.attemptSide(ctx, it, body, side, which, results) })
+	}
+	wg.Wait()
+	return results
+}
+
+// attemptSide tries the recipients of one side.
+func (g *Gateway) attemptSide(ctx context.Context, it *spool.Item, body []byte, side routing.Side, which []int, results []outbound.Result) {
+	defer func() {
+		if r := recover(); r != nil { // our bug is our trouble: the message waits
+			g.log.Error("bug in a delivery", "id", it.ID, "side", side, "panic", r, "stack", stack())
+			for _, i := range which {
+				results[i] = outbound.Result{Outcome: outbound.Deferred, Local: true, Stage: outbound.StageCheck,
+					Reply: &smtp.SMTPError{Code: 451, EnhancedCode: smtp.EnhancedCode{4, 3, 0}, Message: "Internal error"}}
+			}
+		}
+	}()
+	req := outbound.Request{ID: it.ID, Side: side, Envelope: it.Envelope}
+	for _, i := range which {
+		req.Recipients = append(req.Recipients, envelopeRecipient(&it.Recipients[i]))
+	}
+	variant := g.transform(it, body, side)
+	defer variant.close()
+	req.Content = variant.content
+	if variant.eightBit {
+		req.Body = "8BITMIME"
+	}
+	started := g.now()
+	for n, result := range g.transport.Deliver(ctx, req) {
+		results[which[n]] = result
+		g.noteAttempt(it, &it.Recipients[which[n]], result, started)
+	}
+}
+
+// envelopeRecipient is a recipient as it is given to the next hop. When a DSN was asked for about an address that is rewritten, the
+// one that the client gave goes along as ORCPT, so that the DSN names an address that the sender knows (RFC 3461 5.2.1).
+func envelopeRecipient(r *spool.Recipient) message.Recipient {
+	e := message.Recipient{Address: r.Address, Notify: r.Notify, ORcptType: r.ORcptType, ORcpt: r.ORcpt}
+	if e.ORcpt == "" && len(e.Notify) > 0 && e.Address != r.Asked && ascii(r.Asked) {
+		e.ORcptType, e.ORcpt = "rfc822", r.Asked
+	}
+	return e
+}
+
+// changes are the recipients, by index, that an attempt settled.
+type changes struct {
+	delivered, failed []int
+	expired           []int // given up: they failed as well
+	relayed           []int // delivered to a host without DSN although the sender asked to hear of success
+}
+
+// apply writes the results into the item.
+func (g *Gateway) apply(it *spool.Item, results []outbound.Result) (c changes) {
+	now := g.now()
+	for i := range it.Recipients {
+		r, res := &it.Recipients[i], &results[i]
+		if res.Outcome == "" {
+			continue
+		}
+		r.Attempts++
+		r.LastAttempt = now
+		r.LastReply = replyText(res.Reply)
+		r.NextHop = res.Host
+		switch res.Outcome {
+		case outbound.Delivered:
+			r.State = spool.RecipientDelivered
+			c.delivered = append(c.delivered, i)
+			if res.Relayed {
+				c.relayed = append(c.relayed, i)
+			}
+		case outbound.Refused:
+			r.State = spool.RecipientFailed
+			c.failed = append(c.failed, i)
+		}
+	}
+	return c
+}
+
+func replyText(r *smtp.SMTPError) string {
+	if r == nil {
+		return ""
+	}
+	e := r.EnhancedCode
+	if e == smtp.EnhancedCodeNotSet || e == smtp.NoEnhancedCode {
+		return fmt.Sprintf("%d %s", r.Code, r.Message)
+	}
+	return fmt.Sprintf("%d %d.%d.%d %s", r.Code, e[0], e[1], e[2], r.Message)
+}
+
+// words are the first words of the log lines of an attempt, and its event in the trace.
+var words = map[outbound.Outcome]trace.Kind{outbound.Delivered: trace.Delivered, outbound.Deferred: trace.Deferred, outbound.Refused: trace.Refused}
+
+// noteAttempt writes the one line that an admin greps for: one for each message, recipient and attempt.
+func (g *Gateway) noteAttempt(it *spool.Item, r *spool.Recipient, res outbound.Result, started time.Time) {
+	now := g.now()
+	reply, hop := oneLine(replyText(res.Reply)), res.Host
+	if res.Addr != "" {
+		hop += " [" + res.Addr + "]"
+	}
+	g.log.Info(string(words[res.Outcome]), "id", it.ID, "from", it.Envelope.ReversePath, "to", r.Asked, "address", r.Address, "side", r.Side,
+		"next_hop", hop, "tls", res.TLS, "reply", reply, "delay", now.Sub(it.Received).Round(time.Millisecond), "size", it.Size,
+		"message_id", it.MessageID)
+	g.metrics.attempted(r.Side, res.Outcome, now.Sub(started))
+	g.trace.Append(trace.Event{Time: now, ID: it.ID, Event: words[res.Outcome], Sender: it.Envelope.ReversePath, Recipient: r.Asked,
+		Side: string(r.Side), NextHop: hop, Reply: reply, MessageID: it.MessageID, Reason: sentAs(r), DelayMS: now.Sub(it.Received).Milliseconds()})
+}
+
+// sentAs tells the address that the next hop was given, where it is another than the one asked for.
+func sentAs(r *spool.Recipient) string {
+	if r.Address == r.Asked {
+		return ""
+	}
+	return "as " + r.Address
+}

@@ -1,0 +1,185 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/coexist-mail/coexist/directory"
+	"github.com/coexist-mail/coexist/gateway/admin"
+	"github.com/coexist-mail/coexist/gateway/config"
+	"github.com/coexist-mail/coexist/gateway/spool"
+	"github.com/coexist-mail/coexist/gateway/trace"
+	"github.com/coexist-mail/coexist/routing"
+)
+
+// openOffline is the view that a gateway would start with: the source itself, else the snapshot. It writes nothing.
+func openOffline(ctx context.Context, cfg *config.Config) (directory.Source, error) {
+	switch cfg.Directory.Source {
+	case "ldif":
+		file := directory.NewFileSource(directory.FileConfig{Path: cfg.Directory.LDIF})
+		err := file.Refresh(ctx)
+		if err == nil {
+			return file, nil
+		}
+		kept := directory.NewFileSource(directory.FileConfig{Path: cfg.Directory.LDIF, Snapshot: snapshotPath(cfg)})
+		if kept.View() == nil {
+			return file, nil // its status says what is wrong
+		}
+		return kept, nil
+	}
+	return nil, fmt.Errorf("directory.source %q is not known", cfg.Directory.Source)
+}
+
+// RouteQuery answers `coexist route`: by the running gateway, else by what it would start with. note says which, when it was not the
+// gateway.
+func RouteQuery(ctx context.Context, cfg *config.Config, from routing.Side, sender string, addresses []string) (ds []routing.Decision, note string, err error) {
+	ds, err = admin.NewClient(cfg.Admin.Address).Route(ctx, from, sender, addresses)
+	if err == nil {
+		return ds, "", nil
+	}
+	if !errors.Is(err, admin.ErrNotRunning) {
+		note = fmt.Sprintf("the running gateway did not answer (%v); ", err)
+	}
+	source, err := openOffline(ctx, cfg)
+	if err != nil {
+		return nil, note, err
+	}
+	g := &Gateway{now: time.Now, directory: source}
+	g.state.Store(newState(cfg, nil))
+	for _, a := range addresses {
+		ds = append(ds, g.Route(from, sender, a))
+	}
+	return ds, note + offlineNote(source), nil
+}
+
+func offlineNote(source directory.Source) string {
+	st := source.Status()
+	note := "no gateway is running; answered from " + st.Source
+	if source.View() == nil {
+		note = "no gateway is running, and there is no view of the directory"
+	}
+	if st.LastError != "" {
+		note += " (" + st.LastError + ")"
+	}
+	return note
+}
+
+// DirectoryStatus answers `coexist directory status` in the same way.
+func DirectoryStatus(ctx context.Context, cfg *config.Config) (st directory.Status, note string, err error) {
+	st, err = admin.NewClient(cfg.Admin.Address).Directory(ctx)
+	if err == nil {
+		return st, "", nil
+	}
+	if !errors.Is(err, admin.ErrNotRunning) {
+		note = fmt.Sprintf("the running gateway did not answer (%v); ", err)
+	}
+	source, err := openOffline(ctx, cfg)
+	if err != nil {
+		return st, note, err
+	}
+	return source.Status(), note + offlineNote(source), nil
+}
+
+// Queue is the spool as the queue commands see it.
+type Queue interface {
+	List(ctx context.Context) ([]spool.Row, error)
+	Show(ctx context.Context, id string) (*spool.Item, error)
+	Raw(ctx context.Context, id string, w io.Writer) error
+	Do(ctx context.Context, verb, id string) error
+	Close() error
+}
+
+// OpenQueue is the queue of the running gateway, or else the spool itself.
+func OpenQueue(cfg *config.Config) (Queue, error) {
+	client := admin.NewClient(cfg.Admin.Address)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	_, err := client.Directory(ctx)
+	if !errors.Is(err, admin.ErrNotRunning) {
+		return runningQueue{client}, nil // whatever is wrong with it is told by the first question
+	}
+	dir := filepath.Join(cfg.DataDir, "spool")
+	if _, err := os.Stat(dir); err != nil {
+		return emptyQueue{}, nil // nothing was ever spooled, and looking must not make a folder
+	}
+	return openSpoolQueue(cfg, dir)
+}
+
+// runningQueue asks the gateway.
+type runningQueue struct{ c *admin.Client }
+
+func (q runningQueue) List(ctx context.Context) ([]spool.Row, error) { return q.c.Queue(ctx) }
+func (q runningQueue) Show(ctx context.Context, id string) (*spool.Item, error) {
+	return q.c.QueueItem(ctx, id)
+}
+func (q runningQueue) Raw(ctx context.Context, id string, w io.Writer) error {
+	return q.c.QueueRaw(ctx, id, w)
+}
+func (q runningQueue) Do(ctx context.Context, verb, id string) error {
+	return q.c.QueueDo(ctx, verb, id)
+}
+func (q runningQueue) Close() error { return nil }
+
+// emptyQueue is the spool of a gateway that never ran.
+type emptyQueue struct{}
+
+func (emptyQueue) List(context.Context) ([]spool.Row, error) { return []spool.Row{}, nil }
+func (emptyQueue) Show(context.Context, string) (*spool.Item, error) {
+	return nil, spool.ErrNotFound
+}
+func (emptyQueue) Raw(context.Context, string, io.Writer) error { return spool.ErrNotFound }
+func (emptyQueue) Do(context.Context, string, string) error     { return spool.ErrNotFound }
+func (emptyQueue) Close() error                                 { return nil }
+
+// spoolQueue opens the spool in place of a gateway.
+type spoolQueue struct{ adminView }
+
+func openSpoolQueue(cfg *config.Config, dir string) (Queue, error) {
+	log := slog.New(slog.DiscardHandler)
+	g := &Gateway{now: time.Now, log: log, metrics: newMetrics()}
+	g.deliveries, g.cut = context.WithCancel(context.Background())
+	g.watch, g.unwatch = context.WithCancel(context.Background())
+	g.state.Store(newState(cfg, nil))
+	var err error
+	if g.store, err = spool.Open(dir, spool.Options{Logger: log}); err != nil {
+		return nil, fmt.Errorf("opening the spool: %w", err)
+	}
+	if g.trace, err = trace.Open(filepath.Join(cfg.DataDir, "trace"), trace.Options{Logger: log}); err != nil {
+		g.close()
+		return nil, fmt.Errorf("opening the trace: %w", err)
+	}
+	g.scheduler, err = spool.NewScheduler(g.deliveries, spool.SchedulerOptions{Store: g.store, Schedule: schedule(cfg),
+		Run: func(context.Context, *spool.Item) spool.Outcome { return spool.Outcome{NotTried: true} }})
+	if err != nil {
+		g.close()
+		return nil, err
+	}
+	return spoolQueue{adminView{g}}, nil
+}
+
+func (q spoolQueue) List(ctx context.Context) ([]spool.Row, error) {
+	rows := []spool.Row{}
+	err := q.Queue(ctx, func(it *spool.Item) bool {
+		rows = append(rows, it.Row())
+		return true
+	})
+	return rows, err
+}
+
+func (q spoolQueue) Show(ctx context.Context, id string) (*spool.Item, error) {
+	return q.QueueItem(ctx, id)
+}
+func (q spoolQueue) Raw(ctx context.Context, id string, w io.Writer) error {
+	return q.QueueRaw(ctx, id, w)
+}
+func (q spoolQueue) Do(ctx context.Context, verb, id string) error { return q.QueueDo(ctx, verb, id) }
+func (q spoolQueue) Close() error {
+	q.close()
+	return nil
+}

@@ -1,0 +1,132 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/coexist-mail/coexist/gateway/spool"
+	"github.com/coexist-mail/coexist/gateway/trace"
+	"github.com/coexist-mail/coexist/routing"
+)
+
+// runQueued is one attempt to deliver a message of the spool. The router is asked again, since people move while mail waits.
+func (g *Gateway) runQueued(ctx context.Context, it *spool.Item) spool.Outcome {
+	s := g.state.Load()
+	stored, err := g.store.Open(ctx, it.ID)
+	switch {
+	case errors.Is(err, spool.ErrDamaged):
+		g.log.Error("a stored message is damaged, put aside", "id", it.ID, "error", err)
+		return spool.Outcome{Action: spool.Quarantine, Why: err.Error()}
+	case err != nil:
+		return spool.Outcome{NotTried: true, Why: fmt.Sprintf("opening the message: %v", err)}
+	}
+	defer stored.Close()
+	before := settled(it)
+	g.routeAgain(it)
+	changed := g.apply(it, g.attempt(ctx, it, stored.Bytes()))
+	if ctx.Err() != nil && !it.Settled() && len(changed.failed)+len(changed.delivered) == 0 {
+		return spool.Outcome{NotTried: true, At: g.now()} // we are shutting down: nothing was learnt
+	}
+	changed.expired = g.expire(s, it)
+	if err := g.notify(s, it, stored.Bytes(), before, changed); err != nil {
+		// Without the DSN the failure is not settled, so the recipients wait for another round.
+		g.log.Error("cannot spool a DSN, trying again", "id", it.ID, "error", err)
+		unfail(it, before)
+		return spool.Outcome{Why: err.Error(), At: g.now().Add(time.Minute)}
+	}
+	if it.Settled() {
+		return spool.Outcome{Action: spool.Done}
+	}
+	return spool.Outcome{}
+}
+
+// settled tells which recipients were settled before an attempt.
+func settled(it *spool.Item) []bool {
+	done := make([]bool, len(it.Recipients))
+	for i := range it.Recipients {
+		done[i] = it.Recipients[i].Settled()
+	}
+	return done
+}
+
+// unfail takes failures of this attempt back.
+func unfail(it *spool.Item, before []bool) {
+	for i := range it.Recipients {
+		if r := &it.Recipients[i]; r.State == spool.RecipientFailed && (i >= len(before) || !before[i]) {
+			r.State = spool.RecipientWaiting
+		}
+	}
+}
+
+// routeAgain asks the router about each recipient that waits.
+func (g *Gateway) routeAgain(it *spool.Item) {
+	for i := range len(it.Recipients) { // members that are added meanwhile were routed just now
+		r := &it.Recipients[i]
+		if r.Settled() {
+			continue
+		}
+		query := r.Query
+		if query == "" {
+			query = r.Asked
+		}
+		d := g.Route(routing.Gateway, it.Envelope.ReversePath, query)
+		switch d.Action {
+		case routing.Relay:
+			r.Side, r.Address = d.Side, d.Address
+		case routing.Expand:
+			g.expandAgain(it, i, d)
+		default:
+			g.refusedAgain(it, r, d)
+		}
+	}
+}
+
+// expandAgain replaces a recipient that became a group, or was deferred as one, by the members.
+func (g *Gateway) expandAgain(it *spool.Item, i int, d routing.Decision) {
+	seen := map[string]bool{}
+	for j := range it.Recipients {
+		if r := &it.Recipients[j]; j != i && r.State != spool.RecipientExpanded {
+			seen[leafKey(r.Side, r.Address)] = true
+		}
+	}
+	r := it.Recipients[i]
+	it.Recipients[i].State = spool.RecipientExpanded
+	addRecipients(it, seen, envelopeRecipientAsked(&r), d)
+}
+
+// refusedAgain notes that the router would not take the recipient any more.
+func (g *Gateway) refusedAgain(it *spool.Item, r *spool.Recipient, d routing.Decision) {
+	r.Side, r.Address, r.NextHop = "", "", ""
+	r.LastReply, r.LastAttempt = d.Reply.String(), g.now()
+	word := trace.Deferred
+	if d.Action == routing.Reject {
+		r.State = spool.RecipientFailed
+		word = trace.Refused
+	}
+	g.log.Info(string(word), "id", it.ID, "from", it.Envelope.ReversePath, "to", r.Asked, "reply", d.Reply.String(), "reason", d.Reason, "why", d.Why,
+		"delay", g.now().Sub(it.Received).Round(time.Millisecond))
+	g.trace.Append(trace.Event{Time: g.now(), ID: it.ID, Event: word, Sender: it.Envelope.ReversePath, Recipient: r.Asked,
+		Reply: d.Reply.String(), MessageID: it.MessageID, Reason: string(d.Reason)})
+}
+
+// expire gives up what has waited for too long (delivery.expire_after).
+func (g *Gateway) expire(s *state, it *spool.Item) (expired []int) {
+	if !it.Expired(g.now(), s.cfg.Delivery.ExpireAfter) {
+		return nil
+	}
+	for i := range it.Recipients {
+		r := &it.Recipients[i]
+		if r.Settled() {
+			continue
+		}
+		r.State = spool.RecipientFailed
+		expired = append(expired, i)
+		g.log.Warn("expired", "id", it.ID, "from", it.Envelope.ReversePath, "to", r.Asked, "side", r.Side, "next_hop", r.NextHop, "reply", r.LastReply,
+			"delay", g.now().Sub(it.Received).Round(time.Second), "message_id", it.MessageID)
+		g.trace.Append(trace.Event{Time: g.now(), ID: it.ID, Event: trace.Expired, Sender: it.Envelope.ReversePath, Recipient: r.Asked,
+			Side: string(r.Side), Reply: r.LastReply, MessageID: it.MessageID})
+	}
+	return expired
+}
