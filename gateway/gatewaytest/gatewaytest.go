@@ -9,6 +9,7 @@ package gatewaytest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -54,8 +55,9 @@ type Gateway struct {
 	// OnPrem, Cloud and Internet are the next hops.
 	OnPrem, Cloud, Internet *fakemta.Server
 
-	t    testing.TB
-	done chan error
+	t      testing.TB // nil outside a test
+	done   chan error
+	folder string
 }
 
 // Start starts a gateway with the sample directory. It ends with the test.
@@ -67,58 +69,94 @@ func Start(t testing.TB) *Gateway {
 // StartWith starts a gateway. It ends with the test; what goes wrong is fatal to the test.
 func StartWith(t testing.TB, o Options) *Gateway {
 	t.Helper()
-	g := &Gateway{t: t, done: make(chan error, 1)}
-	g.OnPrem, g.Cloud, g.Internet = startMTA(t, "onprem.contoso.com", o.OnPrem), startMTA(t, "cloud.contoso.com", o.Cloud), startMTA(t, "mx.fabrikam.com", o.Internet)
 	if o.DataDir == "" {
 		o.DataDir = t.TempDir()
+	}
+	if o.Gateway.Logger == nil && testing.Verbose() {
+		o.Gateway.Logger = slog.New(slog.NewTextHandler(t.Output(), nil))
+	}
+	g, err := New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.t = t
+	t.Cleanup(g.Stop)
+	return g
+}
+
+// New starts a gateway outside a test; Close ends it. Without Options.DataDir it uses a temporary folder, which Close removes.
+func New(o Options) (_ *Gateway, err error) {
+	g := &Gateway{done: make(chan error, 1)}
+	defer func() {
+		if err != nil {
+			g.closeMTAs()
+			os.RemoveAll(g.folder)
+		}
+	}()
+	if err := g.startMTAs(o); err != nil {
+		return nil, err
+	}
+	if g.folder, err = os.MkdirTemp("", "gatewaytest-"); err != nil {
+		return nil, fmt.Errorf("making a folder: %w", err)
+	}
+	if o.DataDir == "" {
+		o.DataDir = filepath.Join(g.folder, "data")
 	}
 	if o.LDIF == "" {
 		o.LDIF = testdata.LDIF
 	}
-	g.LDIF = filepath.Join(t.TempDir(), "contoso.ldif")
+	g.LDIF = filepath.Join(g.folder, "contoso.ldif")
 	if err := os.WriteFile(g.LDIF, []byte(o.LDIF), 0o600); err != nil {
-		t.Fatal(err)
+		return nil, fmt.Errorf("writing the directory: %w", err)
 	}
 	g.Config = Config(o.DataDir, g.LDIF, g.OnPrem.Addr(), g.Cloud.Addr(), g.Internet.Addr())
 	if o.Configure != nil {
 		o.Configure(g.Config)
 	}
-	if o.Gateway.Logger == nil && testing.Verbose() {
-		o.Gateway.Logger = slog.New(slog.NewTextHandler(t.Output(), nil))
-	}
-	var err error
 	if g.Gateway, err = gateway.New(g.Config, o.Gateway); err != nil {
-		t.Fatalf("starting the gateway: %v", err)
+		return nil, fmt.Errorf("starting the gateway: %w", err)
 	}
 	g.Addr = g.Addrs()[0].String()
 	go func() { g.done <- g.Run() }()
-	t.Cleanup(g.Stop)
-	g.waitDirectory()
-	return g
+	return g, g.waitDirectory()
+}
+
+// startMTAs starts the next hops.
+func (g *Gateway) startMTAs(o Options) error {
+	for _, m := range []struct {
+		server   **fakemta.Server
+		hostname string
+		options  fakemta.Options
+	}{{&g.OnPrem, "onprem.contoso.com", o.OnPrem}, {&g.Cloud, "cloud.contoso.com", o.Cloud}, {&g.Internet, "mx.fabrikam.com", o.Internet}} {
+		if m.options.Hostname == "" {
+			m.options.Hostname = m.hostname
+		}
+		s, err := fakemta.Start(m.options)
+		if err != nil {
+			return fmt.Errorf("starting %s: %w", m.hostname, err)
+		}
+		*m.server = s
+	}
+	return nil
+}
+
+func (g *Gateway) closeMTAs() {
+	for _, s := range []*fakemta.Server{g.OnPrem, g.Cloud, g.Internet} {
+		if s != nil {
+			s.Close()
+		}
+	}
 }
 
 // waitDirectory waits until the directory was read, or cannot be.
-func (g *Gateway) waitDirectory() {
+func (g *Gateway) waitDirectory() error {
 	for range 500 {
 		if st := g.DirectoryStatus(); st.LastPoll != nil || st.LastError != "" {
-			return
+			return nil
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
-	g.t.Fatal("the directory is not read")
-}
-
-func startMTA(t testing.TB, hostname string, o fakemta.Options) *fakemta.Server {
-	t.Helper()
-	if o.Hostname == "" {
-		o.Hostname = hostname
-	}
-	s, err := fakemta.Start(o)
-	if err != nil {
-		t.Fatalf("starting a fake MTA: %v", err)
-	}
-	t.Cleanup(func() { s.Close() })
-	return s
+	return errors.New("the directory is not read")
 }
 
 // Config is the configuration of a gateway on loopback with one next hop for each side.
@@ -141,21 +179,30 @@ func Config(dataDir, ldif, onprem, cloud, internet string) *config.Config {
 
 func network(s string) []netip.Prefix { return []netip.Prefix{netip.MustParsePrefix(s)} }
 
-// Stop shuts the gateway down, as SIGTERM does. It may be called more than once.
-func (g *Gateway) Stop() {
-	g.t.Helper()
+// Close shuts the gateway down, as SIGTERM does, and ends the fake MTAs. It may be called more than once.
+func (g *Gateway) Close() error {
+	err := g.shutdown()
+	g.closeMTAs()
+	return errors.Join(err, os.RemoveAll(g.folder))
+}
+
+func (g *Gateway) shutdown() error {
 	if g.done == nil {
-		return
+		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	if err := g.Shutdown(ctx); err != nil {
-		g.t.Errorf("shutting the gateway down: %v", err)
-	}
-	if err := <-g.done; err != nil {
-		g.t.Errorf("the gateway: %v", err)
-	}
+	err := errors.Join(g.Shutdown(ctx), <-g.done)
 	g.done = nil
+	return err
+}
+
+// Stop is Close in a test.
+func (g *Gateway) Stop() {
+	g.t.Helper()
+	if err := g.Close(); err != nil {
+		g.t.Errorf("stopping the gateway: %v", err)
+	}
 }
 
 // Dial connects as a client of a side would.
@@ -254,13 +301,24 @@ func (g *Gateway) wait(s *fakemta.Server, name string, n int) []fakemta.Message 
 }
 
 // WaitOnPrem waits for n messages at the on-prem MTA, and returns all that it has.
-func (g *Gateway) WaitOnPrem(n int) []fakemta.Message { g.t.Helper(); return g.wait(g.OnPrem, "onprem", n) }
+func (g *Gateway) WaitOnPrem(n int) []fakemta.Message {
+	g.t.Helper()
+	return g.wait(g.OnPrem, "onprem", n)
+}
 
 // WaitCloud is WaitOnPrem for the cloud.
-func (g *Gateway) WaitCloud(n int) []fakemta.Message { g.t.Helper(); return g.wait(g.Cloud, "cloud", n) }
+func (g *Gateway) WaitCloud(n int) []fakemta.Message {
+	g.t.Helper()
+	return g.wait(g.Cloud, "cloud", n)
+}
 
 // WaitInternet is WaitOnPrem for the internet.
-func (g *Gateway) WaitInternet(n int) []fakemta.Message { g.t.Helper(); return g.wait(g.Internet, "internet", n) }
+func (g *Gateway) WaitInternet(n int) []fakemta.Message {
+	g.t.Helper()
+	return g.wait(g.Internet, "internet", n)
+}
 
 // AdminURL is the URL of a page of the admin address.
-func (g *Gateway) AdminURL(path string) string { return fmt.Sprintf("http://%s%s", g.AdminAddr(), path) }
+func (g *Gateway) AdminURL(path string) string {
+	return fmt.Sprintf("http://%s%s", g.AdminAddr(), path)
+}
