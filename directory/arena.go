@@ -13,7 +13,8 @@ import (
 // chunk has a longer chunk of its own and takes up the locations of the chunks that it spans. Location 0 is no record.
 const (
 	unit       = 8
-	chunkBytes = 1 << 20
+	chunkBytes = 1 << 20 // of locations; the first chunks of a view have less memory
+	firstChunk = 1 << 15
 	chunkUnits = chunkBytes / unit
 	maxChunks  = 1 << 31 / chunkUnits
 )
@@ -56,10 +57,10 @@ func (a *arena) release() {
 // alloc gives room for n bytes at a new location.
 func (a *arena) alloc(n int) (uint32, []byte, error) {
 	n = (n + unit - 1) / unit * unit
-	if a.tail == nil || len(a.chunks[len(a.chunks)-1])+n > chunkBytes {
+	last := len(a.chunks) - 1
+	if a.tail == nil || len(a.chunks[last])+n > cap(a.chunks[last]) {
 		return a.grow(n)
 	}
-	last := len(a.chunks) - 1
 	off := len(a.chunks[last])
 	a.chunks[last] = a.chunks[last][:off+n]
 	return uint32(last*chunkUnits + off/unit), a.chunks[last][off:], nil
@@ -76,7 +77,8 @@ func (a *arena) grow(n int) (uint32, []byte, error) {
 		return 0, nil, errFull
 	}
 	first := len(a.chunks)
-	a.chunks = append(a.chunks, make([]byte, start+n, max(chunkBytes, start+n)))
+	size := min(chunkBytes, firstChunk<<min(first, 10))
+	a.chunks = append(a.chunks, make([]byte, start+n, max(size, start+n)))
 	for range spans - 1 {
 		a.chunks = append(a.chunks, nil)
 	}

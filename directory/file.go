@@ -12,7 +12,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"sync"
 	"syscall"
 	"time"
@@ -209,6 +208,7 @@ func (f *FileSource) load(ctx context.Context, at time.Time) error {
 	old := f.View()
 	f.swap(view, at, f.stateBytes())
 	f.report(view, old)
+	freeMemory(view)
 	return nil
 }
 
@@ -224,9 +224,6 @@ func (f *FileSource) report(view, old *View) {
 	}
 	if old != nil && s.Total() < old.Stats().Total()/2 {
 		f.log.Warn("the directory has lost more than half of its objects: is the export complete?", "objects", s.Total(), "before", old.Stats().Total())
-	}
-	if s.Bytes > 16<<20 {
-		debug.FreeOSMemory() // the old view and the work of reading are as large as the view
 	}
 }
 

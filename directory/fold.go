@@ -95,14 +95,22 @@ func appendFoldUnicode(dst []byte, s string) []byte {
 		}
 		return dst
 	}
-	if i := strings.IndexAny(s, becomeASCII); i >= 0 {
-		r, n := utf8.DecodeRuneInString(s[i:])
-		if i > 0 {
-			dst = appendFoldUnicode(dst, s[:i])
+	for s != "" {
+		i, n := strings.IndexAny(s, becomeASCII), 0
+		if i < 0 {
+			i = len(s)
+		} else {
+			_, n = utf8.DecodeRuneInString(s[i:])
 		}
-		return appendFold(utf8.AppendRune(dst, r), s[i+n:])
+		dst = appendLower(dst, norm.NFC.String(s[:i]))
+		dst = append(dst, s[i:i+n]...)
+		s = s[i+n:]
 	}
-	for _, r := range norm.NFC.String(s) {
+	return dst
+}
+
+func appendLower(dst []byte, s string) []byte {
+	for _, r := range s {
 		if l := unicode.ToLower(r); l >= utf8.RuneSelf || r < utf8.RuneSelf {
 			r = l
 		}

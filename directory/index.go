@@ -62,34 +62,49 @@ func (k *keyer) all(rec record, f func(hash uint32)) {
 // partBits is how finely a bulk index is cut while it is made: so that each part stays in a processor's cache.
 const partBits = 6
 
+// pile is a list that grows without being copied, so that little memory is needed beside the index.
+type pile struct {
+	blocks [][]uint64
+	n      int
+}
+
+func (p *pile) add(e uint64) {
+	last := len(p.blocks) - 1
+	if last < 0 || len(p.blocks[last]) == cap(p.blocks[last]) {
+		p.blocks = append(p.blocks, make([]uint64, 0, min(4096, 16+p.n)))
+		last++
+	}
+	p.blocks[last] = append(p.blocks[last], e)
+	p.n++
+}
+
 // bulkIndex makes the index of an arena in which every record is live. It uses all processors, and is several times faster than
 // inserting one hash after another, which misses the cache each time.
 func bulkIndex(v *View, a *arena) table {
 	workers := max(1, min(runtime.GOMAXPROCS(0), 8))
-	parts := make([][1 << partBits][]uint64, workers)
+	parts := make([][1 << partBits]pile, workers)
 	eachParallel(workers, len(a.chunks), func(worker, chunk int) {
 		k := keyer{v: v}
 		mine := &parts[worker]
 		for loc, rec := range a.chunkRecords(chunk) {
 			k.all(rec, func(h uint32) {
-				p := &mine[h>>(32-partBits)]
-				*p = append(*p, uint64(h)<<32|uint64(loc))
+				mine[h>>(32-partBits)].add(uint64(h)<<32 | uint64(loc))
 			})
 		}
 	})
 	n := 0
 	for w := range parts {
 		for p := range parts[w] {
-			n += len(parts[w][p])
+			n += parts[w][p].n
 		}
 	}
 	t := newTable(n).table
 	bits := 32 - t.shift
 	if bits < partBits { // small: all in one go
-		var all []uint64
+		var all [][]uint64
 		for w := range parts {
 			for p := range parts[w] {
-				all = append(all, parts[w][p]...)
+				all = append(all, parts[w][p].blocks...)
 			}
 		}
 		t.n = t.fill(0, len(t.shards), all)
@@ -100,17 +115,17 @@ func bulkIndex(v *View, a *arena) table {
 	eachParallel(workers, 1<<partBits, func(_, p int) {
 		var lists [][]uint64
 		for w := range parts {
-			lists = append(lists, parts[w][p])
-			parts[w][p] = nil
+			lists = append(lists, parts[w][p].blocks...)
+			parts[w][p] = pile{}
 		}
-		total.Add(int64(t.fill(p*span, span, lists...)))
+		total.Add(int64(t.fill(p*span, span, lists)))
 	})
 	t.n = int(total.Load())
 	return t
 }
 
 // fill makes count shards from the first on, out of all the entries that belong into them, and gives their number.
-func (t *table) fill(first, count int, lists ...[]uint64) (n int) {
+func (t *table) fill(first, count int, lists [][]uint64) (n int) {
 	sizes := make([]int, count)
 	total := 0
 	for _, l := range lists {

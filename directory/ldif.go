@@ -308,7 +308,12 @@ func (p *ldifReader) attribute(line []byte) (string, []byte, error) {
 	}
 	switch {
 	case len(value) > 0 && value[0] == ':':
-		decoded, err := p.base64(bytes.TrimSpace(value[1:]))
+		encoded := bytes.TrimSpace(value[1:])
+		// What is left of base64 that was cut at a multiple of four is base64 too.
+		if p.cutHint() != "" && !bytes.HasSuffix(encoded, []byte("=")) {
+			return "", nil, p.errorf(p.at, "the file ends within base64, without the end of the line; expected a line end behind a complete value: was the file cut off?")
+		}
+		decoded, err := p.base64(encoded)
 		if err != nil {
 			return "", nil, err
 		}

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"math"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -158,7 +159,15 @@ func (h *holder) restore() {
 	}
 	h.meta, h.saved, h.onDisk = m, true, m.LastRead
 	h.view.Store(v)
+	freeMemory(v)
 	h.log.Info("directory view from the snapshot", "objects", v.Stats().Total(), "last_read", m.LastRead)
+}
+
+// freeMemory gives back what making a large view took, and the view before it, which together are as large as the view.
+func freeMemory(v *View) {
+	if v.Stats().Bytes > 16<<20 {
+		debug.FreeOSMemory()
+	}
 }
 
 // swap puts a view in place that was read at a time.
@@ -192,7 +201,7 @@ func (h *holder) fail(at time.Time, err error) {
 	}
 }
 
-// persist writes to disk what is not there yet; the age alone at most once a minute, unless it is the end.
+// persist writes to disk what is not there yet; the age alone at most once a minute, unless it is the end. It must not be called beside swap.
 func (h *holder) persist(end bool) error {
 	v := h.View()
 	if h.snapshot == nil || v == nil {

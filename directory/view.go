@@ -5,7 +5,6 @@ import (
 	"iter"
 	"slices"
 	"strings"
-	"time"
 )
 
 // View is a picture of the directory at one moment. It is immutable and safe for use by any number of goroutines. Its zero value holds nothing.
@@ -89,7 +88,11 @@ func (v *View) Find(key Key, value string, dst []Ref) []Ref {
 
 // owns tells whether the object at loc has the folded value under key.
 func (v *View) owns(loc uint32, key Key, folded []byte) bool {
-	rec := recordAt(v.arena.at(loc))
+	b := v.arena.at(loc)
+	if len(b) > 64 && b[64] == 1 && len(folded) == 0 {
+		return false
+	}
+	rec := recordAt(b)
 	switch f := rec.fields(v); key {
 	case KeyMail:
 		mail, ok := rec.mail(v)
@@ -146,9 +149,8 @@ func (v *View) Object(r Ref) Object {
 	buf := v.appendDN(space[:0], rec)
 	dn := len(buf)
 	type span struct {
-		to   *string
-		text bool
-		end  int
+		to  *string // nil: a proxy
+		end int
 	}
 	var spanSpace [24]span
 	spans := spanSpace[:0]
@@ -397,15 +399,3 @@ func (v *View) Stats() Stats {
 
 // Warnings tells which attributes could not be understood when the view was built: the first thousand of them. Stats has their number.
 func (v *View) Warnings() []Warning { return slices.Clone(v.warnings) }
-
-// lastChanged is the latest whenChanged in the view; zero when there is none.
-func (v *View) lastChanged() (t time.Time) {
-	for r := range v.All() {
-		for f := recordAt(v.arena.at(uint32(r))).fields(v); f.next(); {
-			if f.tag == tagChanged && f.time().After(t) {
-				t = f.time()
-			}
-		}
-	}
-	return t
-}

@@ -298,7 +298,7 @@ func TestMembers(t *testing.T) {
 }
 
 func TestLargeGroup(t *testing.T) {
-	const n = 400_000 // its record is larger than a chunk of the arena
+	const n = 20_000
 	members := make([]string, n)
 	for i := range members {
 		members[i] = fmt.Sprintf("CN=Guest %d,DC=fabrikam,DC=com", i*7%n)
@@ -315,6 +315,36 @@ func TestLargeGroup(t *testing.T) {
 	r = mustFind(t, next, KeyMail, "huge@contoso.com")
 	if got := dnsOf(next, next.Members(r, nil)); !slices.Equal(got, []string{"CN=Guest,OU=Users,DC=contoso,DC=com"}) {
 		t.Errorf("members %q", got)
+	}
+}
+
+// TestRecordsLargerThanAChunk mixes them with small ones, by building, by applying and by compaction.
+func TestRecordsLargerThanAChunk(t *testing.T) {
+	big := func(name string, size int) Entry {
+		e := user(name, "smtp:"+name+"@contoso.com")
+		e.DisplayName = strings.Repeat("x", size)
+		return e
+	}
+	entries := []Entry{big("a", 3*chunkBytes+5), big("b", 10), big("c", chunkBytes), big("d", chunkBytes-200), big("e", 10)}
+	built := mustBuild(t, entries...)
+	applied := &View{}
+	for _, e := range entries {
+		next, err := applied.Apply(Delta{Upserts: []Entry{e}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		applied = next
+	}
+	for name, v := range map[string]*View{"built": built, "applied": applied, "compacted": applied.Compact()} {
+		if got := len(show(t, v)); got != len(entries) {
+			t.Errorf("%s: %d objects", name, got)
+		}
+		for _, e := range entries {
+			_, address := cutPrefix(e.ProxyAddresses[0])
+			if o := v.Object(mustFind(t, v, KeyProxy, address)); o.DisplayName != e.DisplayName {
+				t.Errorf("%s: %s has a name of %d bytes, want %d", name, o.DN, len(o.DisplayName), len(e.DisplayName))
+			}
+		}
 	}
 }
 

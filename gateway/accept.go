@@ -26,7 +26,11 @@ func (g *Gateway) newSession(c inbound.Client) (smtp.Session, error) {
 // Route decides about one recipient by the view of this moment. It implements inbound.Handler, and is what `coexist route` shows.
 func (g *Gateway) Route(from routing.Side, sender, recipient string) routing.Decision {
 	s := g.state.Load()
-	d := s.router.Route(g.directory.View(), g.directory.Age(g.now()), routing.Query{From: from, Sender: sender, Recipient: recipient})
+	view, q := g.directory.View(), routing.Query{From: from, Sender: sender, Recipient: recipient}
+	d := s.router.Route(view, g.directory.Age(g.now()), q)
+	if view != nil {
+		d = g.holdBack(s, view, q, d)
+	}
 	if d.Side != "" {
 		d.NextHop = s.nextHops(d.Side)
 	}
@@ -121,6 +125,9 @@ func addRecipients(it *spool.Item, seen map[string]bool, asked message.Recipient
 			Asked: asked.Address, Query: leaf.Recipient, Address: leaf.Address, Side: leaf.Side, State: spool.RecipientWaiting,
 			Notify: asked.Notify, ORcptType: asked.ORcptType, ORcpt: asked.ORcpt,
 		}
+		if leaf.Reason == routing.Held {
+			r.State, r.LastReply = spool.RecipientHeld, leaf.Why
+		}
 		it.Recipients = append(it.Recipients, r)
 	}
 }
@@ -167,7 +174,11 @@ func (g *Gateway) settleDirect(s *state, it *spool.Item, body *message.Buffer, r
 		return accepted(it)
 	}
 	it.Attempts = 1
-	it.NextAttempt = g.now().Add(g.scheduler.NextDelay(1))
+	if at, all := g.heldUntil(it); all {
+		it.NextAttempt = at
+	} else {
+		it.NextAttempt = g.now().Add(max(g.scheduler.NextDelay(1), changed.wait))
+	}
 	if err := g.store.Put(g.deliveries, it, spool.Segments{body.Bytes()}); err != nil {
 		return g.cannotSpool(it, err)
 	}
@@ -215,7 +226,7 @@ func (g *Gateway) spoolRunning(s *state, it *spool.Item, body *message.Buffer, d
 // be delivered twice.
 func (g *Gateway) finishRunning(s *state, it *spool.Item, body []byte, changed changes) {
 	it.Attempts++
-	it.NextAttempt = g.now().Add(g.scheduler.NextDelay(it.Attempts))
+	it.NextAttempt = g.now().Add(max(g.scheduler.NextDelay(it.Attempts), changed.wait))
 	notified := false
 	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
 		err := g.recordRunning(s, it, body, changed, &notified)

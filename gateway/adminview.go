@@ -142,6 +142,12 @@ func (g *Gateway) registerGauges() {
 		return g.directory.Age(g.now()).Seconds()
 	})
 	for _, side := range []routing.Side{routing.OnPrem, routing.Cloud, routing.Internet} {
+		m.gauge(string(side)+"_held", "1 while mail to the side is held for a fault of configuration.", func() float64 {
+			if g.sideHolds.get(side) != "" {
+				return 1
+			}
+			return 0
+		})
 		m.gauge(string(side)+"_hops_down", "Next hops of the side that cannot be connected to.", func() float64 { return float64(g.hopsDown(side)) })
 	}
 }

@@ -23,7 +23,7 @@ func (g *Gateway) attempt(ctx context.Context, it *spool.Item, body []byte) []ou
 	for _, side := range []routing.Side{routing.OnPrem, routing.Cloud, routing.Internet} {
 		var which []int
 		for i := range it.Recipients {
-			if r := &it.Recipients[i]; !r.Settled() && r.Side == side {
+			if r := &it.Recipients[i]; r.State == spool.RecipientWaiting && r.Side == side {
 				which = append(which, i)
 			}
 		}
@@ -47,6 +47,13 @@ func (g *Gateway) attemptSide(ctx context.Context, it *spool.Item, body []byte, 
 			}
 		}
 	}()
+	if refusal := g.sideHolds.ask(side, g.now()); refusal != nil {
+		for _, i := range which {
+			results[i] = outbound.Result{Outcome: outbound.Deferred, Local: true, Stage: outbound.StageRoute, Reply: refusal}
+			g.noteAttempt(it, &it.Recipients[i], results[i], g.now())
+		}
+		return
+	}
 	req := outbound.Request{ID: it.ID, Side: side, Envelope: it.Envelope}
 	for _, i := range which {
 		req.Recipients = append(req.Recipients, envelopeRecipient(&it.Recipients[i]))
@@ -58,7 +65,9 @@ func (g *Gateway) attemptSide(ctx context.Context, it *spool.Item, body []byte, 
 		req.Body = "8BITMIME"
 	}
 	started := g.now()
-	for n, result := range g.transport.Deliver(ctx, req) {
+	answers := g.transport.Deliver(ctx, req)
+	g.heed(side, answers)
+	for n, result := range answers {
 		results[which[n]] = result
 		g.noteAttempt(it, &it.Recipients[which[n]], result, started)
 	}
@@ -77,8 +86,9 @@ func envelopeRecipient(r *spool.Recipient) message.Recipient {
 // changes are the recipients, by index, that an attempt settled.
 type changes struct {
 	delivered, failed []int
-	expired           []int // given up: they failed as well
-	relayed           []int // delivered to a host without DSN although the sender asked to hear of success
+	expired           []int         // given up: they failed as well
+	relayed           []int         // delivered to a host without DSN although the sender asked to hear of success
+	wait              time.Duration // the least time until the next attempt that a reply asked for
 }
 
 // apply writes the results into the item.
@@ -93,6 +103,7 @@ func (g *Gateway) apply(it *spool.Item, results []outbound.Result) (c changes) {
 		r.LastAttempt = now
 		r.LastReply = replyText(res.Reply)
 		r.NextHop = res.Host
+		c.wait = max(c.wait, adviceDelay(r.Side, res))
 		switch res.Outcome {
 		case outbound.Delivered:
 			r.State = spool.RecipientDelivered

@@ -70,6 +70,8 @@ type Gateway struct {
 	unwatch    context.CancelFunc
 	watching   sync.WaitGroup
 	background sync.WaitGroup
+	sideHolds  sideHolds
+	holds      holds
 	direct     atomic.Int64 // messages that are being tried without having been spooled first
 	bound      atomic.Bool
 }
@@ -148,7 +150,7 @@ func (g *Gateway) openTransport(cfg *config.Config) error {
 func (g *Gateway) transportOptions(cfg *config.Config) (outbound.Options, error) {
 	o := outbound.Options{
 		Hostname: cfg.Hostname, ConnectionsPerHop: cfg.Delivery.ConnectionsPerHop, Logger: g.log, Clock: g.opt.Now,
-		Resolver: g.opt.Resolver, MXPort: g.opt.MXPort, Timeouts: g.opt.Timeouts,
+		Downgrade: outbound.SevenBit, Resolver: g.opt.Resolver, MXPort: g.opt.MXPort, Timeouts: g.opt.Timeouts,
 		Sides: map[routing.Side]outbound.Side{
 			routing.OnPrem:   {Name: routing.OnPrem, Hops: cfg.OnPrem.NextHop, TLS: cfg.OnPrem.TLS, RootCAs: g.opt.RootCAs},
 			routing.Cloud:    {Name: routing.Cloud, Hops: cfg.Cloud.NextHop, TLS: cfg.Cloud.TLS, RootCAs: g.opt.RootCAs},
@@ -179,8 +181,7 @@ func (g *Gateway) transportOptions(cfg *config.Config) (outbound.Options, error)
 
 // recovered makes the mail of a side due when one of its next hops takes connections again.
 func (g *Gateway) recovered(side routing.Side) {
-	n := g.scheduler.Kick(func(e spool.Entry) bool { return e.Lane == string(side) })
-	g.log.Info("next hop recovered", "side", side, "due", n)
+	g.log.Info("next hop recovered", "side", side, "due", g.kick(side))
 }
 
 func (g *Gateway) openScheduler(cfg *config.Config) (err error) {
@@ -188,7 +189,10 @@ func (g *Gateway) openScheduler(cfg *config.Config) (err error) {
 		Store: g.store, Run: g.runQueued, Schedule: schedule(cfg), MaxConcurrent: maxConcurrent(cfg), MaxPerLane: 2 * cfg.Delivery.ConnectionsPerHop,
 		Logger: g.log, Now: g.opt.Now,
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	return g.loadHolds(g.deliveries)
 }
 
 func schedule(cfg *config.Config) spool.Schedule {
@@ -335,6 +339,7 @@ func (g *Gateway) Reload(cfg *config.Config) (restart []string, err error) {
 		return nil, err
 	}
 	g.state.Store(newState(cfg, g.opt.RootCAs))
+	g.holds.resolved.Store(nil)
 	g.transport.Reload(o)
 	g.scheduler.Reload(schedule(cfg), maxConcurrent(cfg), 2*cfg.Delivery.ConnectionsPerHop)
 	return needRestart(old, cfg), nil

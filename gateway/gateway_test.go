@@ -17,6 +17,7 @@ import (
 	"github.com/coexist-mail/coexist/gateway/config"
 	"github.com/coexist-mail/coexist/gateway/gatewaytest"
 	"github.com/coexist-mail/coexist/gateway/gatewaytest/fakemta"
+	"github.com/coexist-mail/coexist/gateway/spool"
 	"github.com/coexist-mail/coexist/routing"
 	"github.com/coexist-mail/coexist/testdata"
 	"github.com/coexist-mail/coexist/tnef/mapi"
@@ -536,5 +537,86 @@ func TestReload(t *testing.T) {
 	renamed.Hostname = "gw2.contoso.com"
 	if restart, err := g.Reload(&renamed); err != nil || len(restart) != 1 || restart[0] != "hostname" {
 		t.Errorf("Reload: %v, %v", restart, err)
+	}
+}
+
+// A reply that means that Exchange Online does not know us any more holds the side, instead of returning every message.
+func TestConfigurationFaultHoldsTheSide(t *testing.T) {
+	g := gatewaytest.StartWith(t, gatewaytest.Options{
+		Cloud: fakemta.Options{Rules: rule(t, "MAIL reply 550 5.7.64 TenantAttribution; Relay Access Denied")},
+	})
+	for i := range 3 {
+		g.Send(routing.Internet, sender, []string{"meganb@contoso.com"}, fmt.Sprintf("Subject: %d\r\n\r\nbody\r\n", i))
+	}
+	if n := g.Cloud.Stats().Commands[fakemta.Mail]; n != 1 {
+		t.Errorf("the side was asked %d times, want once", n)
+	}
+	if n := queueLength(t, g); n != 3 {
+		t.Errorf("%d messages in the spool, want 3", n)
+	}
+	if _, body := get(t, g, "/metrics"); !strings.Contains(body, "coexist_cloud_held 1") {
+		t.Error("no metric says that the side is held")
+	}
+	g.Send(routing.Internet, sender, []string{"adelev@contoso.com"}, "Subject: x\r\n\r\nbody\r\n") // the other side is not touched
+	g.WaitOnPrem(1)
+	if n := len(g.Internet.Messages()); n != 0 {
+		t.Errorf("%d DSNs", n)
+	}
+}
+
+// A next hop without 8BITMIME gets 8-bit content in 7-bit form.
+func TestDowngradeTo7Bit(t *testing.T) {
+	g := gatewaytest.StartWith(t, gatewaytest.Options{OnPrem: fakemta.Options{Extensions: []string{"PIPELINING", "SIZE"}}})
+	g.Send(routing.Internet, sender, []string{"adelev@contoso.com"}, "MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\nGrüße\r\n")
+	got := string(g.WaitOnPrem(1)[0].Data)
+	if !strings.Contains(got, "quoted-printable") || !strings.Contains(got, "Gr=C3=BC=C3=9Fe") {
+		t.Errorf("got\n%s", got)
+	}
+}
+
+// Mail for a person in transit waits, whichever address is asked for, and flows to wherever the directory says when it is released.
+func TestHoldForAMove(t *testing.T) {
+	dir := t.TempDir()
+	g := gatewaytest.StartWith(t, gatewaytest.Options{DataDir: dir, Configure: fastRetry})
+	ctx := context.Background()
+	c := admin.NewClient(g.AdminAddr().String())
+	if err := c.AddHold(ctx, spool.Hold{Address: "LynneR@contoso.com", Why: "wave 7"}); err != nil {
+		t.Fatal(err)
+	}
+	if d := g.Route(routing.Internet, "", "lynne.robbins@contoso.com"); d.Reason != routing.Held || d.Action != routing.Relay || !strings.Contains(d.Why, "wave 7") {
+		t.Errorf("route: %+v", d)
+	}
+	if d := g.Route(routing.Cloud, "", "lynner@contoso.com"); d.Reason != routing.Held {
+		t.Errorf("from the cloud: %+v", d)
+	}
+	g.Send(routing.Internet, sender, []string{"lynne.robbins@contoso.com", "meganb@contoso.com"}, "Subject: held\r\n\r\nbody\r\n")
+	g.Send(routing.Internet, sender, []string{"salesteam@contoso.com"}, "Subject: group\r\n\r\nbody\r\n")
+	g.WaitOnPrem(1)
+	if ms := g.WaitCloud(2); len(ms) != 2 {
+		t.Errorf("%d messages in the cloud", len(ms))
+	}
+	g.Stop()
+
+	g = gatewaytest.StartWith(t, gatewaytest.Options{DataDir: dir, Configure: fastRetry, LDIF: strings.ReplaceAll(testdata.LDIF,
+		"targetAddress: SMTP:LynneR@contoso.mail.onmicrosoft.com\nmsExchRemoteRecipientType: 4\nmsExchRecipientTypeDetails: 2147483648\n", "targetAddress: SMTP:LynneR@contoso.com\n")})
+	time.Sleep(500 * time.Millisecond)
+	if n := queueLength(t, g); n != 2 {
+		t.Errorf("%d messages wait after the restart, want 2", n)
+	}
+	c = admin.NewClient(g.AdminAddr().String())
+	if holds, err := c.Holds(ctx); err != nil || len(holds) != 1 || holds[0].Address != "lynner@contoso.com" {
+		t.Errorf("holds: %+v, %v", holds, err)
+	}
+	if err := c.ReleaseHold(ctx, "lynner@contoso.com"); err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range g.WaitOnPrem(2) { // she moved on-prem meanwhile
+		if m.Recipients[0] != "LynneR@contoso.com" {
+			t.Errorf("recipient %v", m.Recipients)
+		}
+	}
+	waitEmptyQueue(t, g)
+	if err := c.ReleaseHold(ctx, "lynner@contoso.com"); !errors.Is(err, spool.ErrNotFound) {
+		t.Errorf("releasing twice: %v", err)
 	}
 }

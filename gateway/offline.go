@@ -92,6 +92,9 @@ type Queue interface {
 	Show(ctx context.Context, id string) (*spool.Item, error)
 	Raw(ctx context.Context, id string, w io.Writer) error
 	Do(ctx context.Context, verb, id string) error
+	Holds(ctx context.Context) ([]spool.Hold, error)
+	AddHold(ctx context.Context, h spool.Hold) error
+	ReleaseHold(ctx context.Context, address string) error
 	Close() error
 }
 
@@ -106,28 +109,28 @@ func OpenQueue(cfg *config.Config) (Queue, error) {
 	}
 	dir := filepath.Join(cfg.DataDir, "spool")
 	if _, err := os.Stat(dir); err != nil {
-		return emptyQueue{}, nil // nothing was ever spooled, and looking must not make a folder
+		return emptyQueue{func() (Queue, error) { return openSpoolQueue(cfg, dir) }}, nil // nothing was ever spooled, and looking must not make a folder
 	}
 	return openSpoolQueue(cfg, dir)
 }
 
 // runningQueue asks the gateway.
-type runningQueue struct{ c *admin.Client }
+type runningQueue struct{ *admin.Client }
 
-func (q runningQueue) List(ctx context.Context) ([]spool.Row, error) { return q.c.Queue(ctx) }
+func (q runningQueue) List(ctx context.Context) ([]spool.Row, error) { return q.Client.Queue(ctx) }
 func (q runningQueue) Show(ctx context.Context, id string) (*spool.Item, error) {
-	return q.c.QueueItem(ctx, id)
+	return q.Client.QueueItem(ctx, id)
 }
 func (q runningQueue) Raw(ctx context.Context, id string, w io.Writer) error {
-	return q.c.QueueRaw(ctx, id, w)
+	return q.Client.QueueRaw(ctx, id, w)
 }
 func (q runningQueue) Do(ctx context.Context, verb, id string) error {
-	return q.c.QueueDo(ctx, verb, id)
+	return q.Client.QueueDo(ctx, verb, id)
 }
 func (q runningQueue) Close() error { return nil }
 
 // emptyQueue is the spool of a gateway that never ran.
-type emptyQueue struct{}
+type emptyQueue struct{ open func() (Queue, error) }
 
 func (emptyQueue) List(context.Context) ([]spool.Row, error) { return []spool.Row{}, nil }
 func (emptyQueue) Show(context.Context, string) (*spool.Item, error) {
@@ -136,6 +139,18 @@ func (emptyQueue) Show(context.Context, string) (*spool.Item, error) {
 func (emptyQueue) Raw(context.Context, string, io.Writer) error { return spool.ErrNotFound }
 func (emptyQueue) Do(context.Context, string, string) error     { return spool.ErrNotFound }
 func (emptyQueue) Close() error                                 { return nil }
+
+func (emptyQueue) Holds(context.Context) ([]spool.Hold, error) { return []spool.Hold{}, nil }
+func (emptyQueue) ReleaseHold(context.Context, string) error   { return spool.ErrNotFound }
+
+func (e emptyQueue) AddHold(ctx context.Context, h spool.Hold) error {
+	q, err := e.open()
+	if err != nil {
+		return err
+	}
+	defer q.Close()
+	return q.AddHold(ctx, h)
+}
 
 // spoolQueue opens the spool in place of a gateway.
 type spoolQueue struct{ adminView }

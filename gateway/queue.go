@@ -39,7 +39,10 @@ func (g *Gateway) runQueued(ctx context.Context, it *spool.Item) spool.Outcome {
 	if it.Settled() {
 		return spool.Outcome{Action: spool.Done}
 	}
-	return spool.Outcome{}
+	if at, all := g.heldUntil(it); all {
+		return spool.Outcome{NotTried: true, At: at}
+	}
+	return spool.Outcome{At: g.now().Add(max(g.scheduler.NextDelay(it.Attempts+1), changed.wait))}
 }
 
 // settled tells which recipients were settled before an attempt.
@@ -75,11 +78,23 @@ func (g *Gateway) routeAgain(it *spool.Item) {
 		switch d.Action {
 		case routing.Relay:
 			r.Side, r.Address = d.Side, d.Address
+			g.holdAgain(it, r, d)
 		case routing.Expand:
 			g.expandAgain(it, i, d)
 		default:
 			g.refusedAgain(it, r, d)
 		}
+	}
+}
+
+// holdAgain follows the holds: who is in transit waits, and who arrived does not any more. The time of waiting does not count towards
+// expiry.
+func (g *Gateway) holdAgain(it *spool.Item, r *spool.Recipient, d routing.Decision) {
+	switch {
+	case d.Reason == routing.Held:
+		r.State, r.LastReply = spool.RecipientHeld, d.Why
+	case r.State == spool.RecipientHeld:
+		r.State, it.ExpireFrom = spool.RecipientWaiting, g.now()
 	}
 }
 
@@ -118,7 +133,7 @@ func (g *Gateway) expire(s *state, it *spool.Item) (expired []int) {
 	}
 	for i := range it.Recipients {
 		r := &it.Recipients[i]
-		if r.Settled() {
+		if r.State != spool.RecipientWaiting {
 			continue
 		}
 		r.State = spool.RecipientFailed

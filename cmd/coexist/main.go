@@ -29,6 +29,7 @@ type cli struct {
 	Route     routeCmd     `cmd:"" help:"Explain where mail for addresses goes, and why."`
 	Directory directoryCmd `cmd:"" help:"Show the view of the directory."`
 	Queue     queueCmd     `cmd:"" help:"Look at the spool, and steer it."`
+	Hold      holdCmd      `cmd:"" help:"Hold the mail of people who move between the systems."`
 	Trace     traceCmd     `cmd:"" help:"Show what became of messages."`
 	Tnef      tnefCmd      `cmd:"" name:"tnef" help:"Convert or inspect winmail.dat."`
 	Demo      demoCmd      `cmd:"" help:"Run a gateway with sample data and send sample mail through it."`

@@ -27,6 +27,9 @@ type Gateway interface {
 	Queue(ctx context.Context, f func(*spool.Item) bool) error
 	QueueItem(ctx context.Context, id string) (*spool.Item, error)
 	QueueRaw(ctx context.Context, id string, w io.Writer) error
+	Holds(ctx context.Context) ([]spool.Hold, error)
+	AddHold(ctx context.Context, h spool.Hold) error
+	ReleaseHold(ctx context.Context, address string) error
 	// QueueDo does a verb to one message: retry, hold, release, drop, or drop-silently (no DSN).
 	QueueDo(ctx context.Context, verb, id string) error
 }
@@ -49,8 +52,55 @@ func NewHandler(g Gateway, metrics http.Handler, log *slog.Logger) http.Handler 
 	mux.HandleFunc("GET /api/queue", h.queue)
 	mux.HandleFunc("GET /api/queue/{id}", h.queueItem)
 	mux.HandleFunc("GET /api/queue/{id}/raw", h.queueRaw)
-	mux.HandleFunc("POST /api/queue/{id}/{verb}", h.queueDo)
+	mux.HandleFunc("POST /api/queue/{id}/{verb}", h.control(h.queueDo))
+	mux.HandleFunc("GET /api/holds", h.holds)
+	mux.HandleFunc("POST /api/holds", h.control(h.addHold))
+	mux.HandleFunc("DELETE /api/holds/{address}", h.control(h.releaseHold))
 	return mux
+}
+
+// control lets only requests through that a browser does not make for another site.
+func (h *handler) control(do http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get(controlHeader) == "" {
+			http.Error(w, "the header "+controlHeader+" is missing", http.StatusForbidden)
+			return
+		}
+		do(w, r)
+	}
+}
+
+func (h *handler) holds(w http.ResponseWriter, r *http.Request) {
+	list, err := h.g.Holds(r.Context())
+	if err != nil {
+		h.fail(w, err)
+		return
+	}
+	if list == nil {
+		list = []spool.Hold{}
+	}
+	h.json(w, list)
+}
+
+func (h *handler) addHold(w http.ResponseWriter, r *http.Request) {
+	var hold spool.Hold
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 64<<10)).Decode(&hold); err != nil {
+		http.Error(w, "reading the hold: "+err.Error(), http.StatusBadRequest)
+		return
+	}
+	if err := h.g.AddHold(r.Context(), hold); err != nil {
+		h.fail(w, err)
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+func (h *handler) releaseHold(w http.ResponseWriter, r *http.Request) {
+	if err := h.g.ReleaseHold(r.Context(), r.PathValue("address")); err != nil {
+		h.fail(w, err)
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
 }
 
 type handler struct {
@@ -121,10 +171,6 @@ func (h *handler) queueRaw(w http.ResponseWriter, r *http.Request) {
 }
 
 func (h *handler) queueDo(w http.ResponseWriter, r *http.Request) {
-	if r.Header.Get(controlHeader) == "" {
-		http.Error(w, "the header "+controlHeader+" is missing", http.StatusForbidden)
-		return
-	}
 	if err := h.g.QueueDo(r.Context(), r.PathValue("verb"), r.PathValue("id")); err != nil {
 		h.fail(w, err)
 		return

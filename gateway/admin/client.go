@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -70,7 +71,7 @@ func (c *Client) QueueItem(ctx context.Context, id string) (it *spool.Item, err 
 
 // QueueRaw writes the octets of a queued message.
 func (c *Client) QueueRaw(ctx context.Context, id string, w io.Writer) error {
-	return c.do(ctx, http.MethodGet, "/api/queue/"+url.PathEscape(id)+"/raw", func(r io.Reader) error {
+	return c.do(ctx, http.MethodGet, "/api/queue/"+url.PathEscape(id)+"/raw", nil, func(r io.Reader) error {
 		_, err := io.Copy(w, r)
 		return err
 	})
@@ -78,11 +79,31 @@ func (c *Client) QueueRaw(ctx context.Context, id string, w io.Writer) error {
 
 // QueueDo does a verb to one message.
 func (c *Client) QueueDo(ctx context.Context, verb, id string) error {
-	return c.do(ctx, http.MethodPost, "/api/queue/"+url.PathEscape(id)+"/"+url.PathEscape(verb), func(io.Reader) error { return nil })
+	return c.do(ctx, http.MethodPost, "/api/queue/"+url.PathEscape(id)+"/"+url.PathEscape(verb), nil, func(io.Reader) error { return nil })
+}
+
+// Holds asks for the addresses whose mail waits.
+func (c *Client) Holds(ctx context.Context) (holds []spool.Hold, err error) {
+	err = c.get(ctx, "/api/holds", &holds)
+	return holds, err
+}
+
+// AddHold makes mail for an address wait.
+func (c *Client) AddHold(ctx context.Context, h spool.Hold) error {
+	body, err := json.Marshal(h)
+	if err != nil {
+		return fmt.Errorf("encoding the hold: %w", err)
+	}
+	return c.do(ctx, http.MethodPost, "/api/holds", bytes.NewReader(body), func(io.Reader) error { return nil })
+}
+
+// ReleaseHold ends a hold; spool.ErrNotFound when there is none.
+func (c *Client) ReleaseHold(ctx context.Context, address string) error {
+	return c.do(ctx, http.MethodDelete, "/api/holds/"+url.PathEscape(address), nil, func(io.Reader) error { return nil })
 }
 
 func (c *Client) get(ctx context.Context, path string, v any) error {
-	return c.do(ctx, http.MethodGet, path, func(r io.Reader) error {
+	return c.do(ctx, http.MethodGet, path, nil, func(r io.Reader) error {
 		if err := json.NewDecoder(r).Decode(v); err != nil {
 			return fmt.Errorf("reading the answer of %s: %w", c.base, err)
 		}
@@ -90,8 +111,8 @@ func (c *Client) get(ctx context.Context, path string, v any) error {
 	})
 }
 
-func (c *Client) do(ctx context.Context, method, path string, use func(io.Reader) error) error {
-	req, err := http.NewRequestWithContext(ctx, method, c.base+path, nil)
+func (c *Client) do(ctx context.Context, method, path string, body io.Reader, use func(io.Reader) error) error {
+	req, err := http.NewRequestWithContext(ctx, method, c.base+path, body)
 	if err != nil {
 		return fmt.Errorf("asking %s: %w", c.base, err)
 	}

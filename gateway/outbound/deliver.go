@@ -27,6 +27,7 @@ type delivery struct {
 
 // Deliver makes one attempt for every recipient and returns their results in the same order. It blocks until all are
 // settled or ctx ends; the deadline of ctx bounds the attempt, and cancelling it closes the connections in use at once.
+// Nothing refers to the content any more when it returns.
 func (t *Transport) Deliver(ctx context.Context, req Request) []Result {
 	s := t.settings.Load()
 	d := &delivery{t: t, s: s, side: s.Sides[req.Side], req: req, results: make([]Result, len(req.Recipients))}

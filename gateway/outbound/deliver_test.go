@@ -7,6 +7,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -779,6 +780,74 @@ func TestEarlyRefusalOfContent(t *testing.T) {
 	}()
 	tr := transport(t, nil, ln.Addr().String())
 	wantSummary(t, deliver(t, tr, request(strings.Repeat(sample, 50_000), "alexd@contoso.com")), "refused 552 5.3.4 eod")
+}
+
+// TestRefusesMAILAndHangsUp: the refusal counts, not the lost connection.
+func TestRefusesMAILAndHangsUp(t *testing.T) {
+	for _, c := range []struct{ reply, want string }{
+		{"550 5.7.1 blocked", "refused 550 5.7.1 mail; refused 550 5.7.1 mail"},
+		{"451 4.7.1 not now", "deferred 451 4.7.1 mail; deferred 451 4.7.1 mail"},
+	} {
+		for _, k := range peerKinds {
+			t.Run(c.reply+"/"+k.name, func(t *testing.T) {
+				p := newPeer(t, nil)
+				p.ext = k.ext
+				tr := transport(t, nil, p.addr())
+				for range 2 {
+					p.set(nil)
+					wantSummary(t, deliver(t, tr, request(sample, "alexd@contoso.com")), "delivered 250 2.0.0 eod")
+					p.set(on("MAIL", act{reply: c.reply, close: true}))
+					wantSummary(t, deliver(t, tr, request(sample, "alexd@contoso.com", "juliai@contoso.com")), c.want)
+				}
+				if len(p.got()) != 2 {
+					t.Errorf("%d messages", len(p.got()))
+				}
+			})
+		}
+	}
+}
+
+// brokenPipe fails every write after the first limit octets, as a connection does whose peer stopped reading.
+type brokenPipe struct {
+	net.Conn
+	limit int
+}
+
+func (b *brokenPipe) Write(p []byte) (int, error) {
+	if b.limit -= len(p); b.limit < 0 {
+		return 0, syscall.EPIPE
+	}
+	return b.Conn.Write(p)
+}
+
+// TestStopsReadingContent: what a peer said before it stopped reading is its answer.
+func TestStopsReadingContent(t *testing.T) {
+	for _, c := range []struct{ last, want string }{
+		{"552 5.3.4 too big", "refused 552 5.3.4 data"},
+		{"452 4.3.1 disk full", "deferred 452 4.3.1 data"},
+		{"421 4.3.2 stopping", "deferred 421 4.3.2 data"},
+		{"250 2.0.0 taken", "deferred 451 4.5.0 data"},
+		{"", "deferred 451 4.4.2 data"},
+	} {
+		t.Run(c.last, func(t *testing.T) {
+			reply := "354 go"
+			if c.last != "" {
+				reply += "\r\n" + c.last
+			}
+			p := newPeer(t, on("DATA", act{reply: reply}))
+			p.ext = without("CHUNKING")
+			tr := transport(t, func(o *Options) {
+				o.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+					nc, err := (&net.Dialer{}).DialContext(ctx, network, addr)
+					return &brokenPipe{nc, 2 << 20}, err
+				}
+			}, p.addr())
+			wantSummary(t, deliver(t, tr, request(strings.Repeat(sample, 40_000), "alexd@contoso.com")), c.want)
+			if len(p.got()) != 0 {
+				t.Error("half a message was taken")
+			}
+		})
+	}
 }
 
 // TestUnixSocket: DialContext may give any connection, here one that is neither TCP nor TLS.

@@ -208,6 +208,7 @@ func (h *hop) grow(s *settings) {
 		h.limitAt = now
 	}
 	h.limit = min(h.limit, s.ConnectionsPerHop)
+	h.wakeLocked()
 }
 
 // shrink is told that a further connection could not be made. When others work and the host said no at once, it takes no
@@ -284,6 +285,11 @@ func (h *hop) freeSlot() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.open--
+	h.wakeLocked()
+}
+
+// wakeLocked gives free slots to those who wait. The caller holds mu.
+func (h *hop) wakeLocked() {
 	for h.open < h.limit && h.waiters.Len() > 0 {
 		h.open++
 		h.waiters.Remove(h.waiters.Front()).(chan grant) <- grant{}
@@ -313,6 +319,7 @@ func (h *hop) closeIdle(which func(*conn) bool) {
 func (h *hop) renew(s *settings) {
 	h.mu.Lock()
 	h.limit = s.ConnectionsPerHop
+	h.wakeLocked()
 	h.mu.Unlock()
 	h.closeIdle(func(c *conn) bool { return !c.fresh(s) })
 }

@@ -86,13 +86,12 @@ type received struct {
 }
 
 type peerConn struct {
-	p        *peer
-	nc       net.Conn
-	br       *bufio.Reader
-	out      bytes.Buffer
-	n        int // number of the connection, from 1
-	msg      received
-	attempts int
+	p   *peer
+	nc  net.Conn
+	br  *bufio.Reader
+	out bytes.Buffer
+	n   int // number of the connection, from 1
+	msg received
 }
 
 var allExtensions = []string{"PIPELINING", "SIZE 10000000", "8BITMIME", "SMTPUTF8", "DSN", "CHUNKING", "BINARYMIME", "ENHANCEDSTATUSCODES"}
@@ -117,6 +116,10 @@ func newPeer(t testing.TB, script func(c *peerConn, verb, arg string) *act) *pee
 func newPeerAt(t testing.TB, addr string, script func(c *peerConn, verb, arg string) *act) *peer {
 	t.Helper()
 	ln, err := net.Listen("tcp", addr)
+	for i := 0; err != nil && i < 100; i++ { // a connection of somebody else may have the port for a moment
+		time.Sleep(20 * time.Millisecond)
+		ln, err = net.Listen("tcp", addr)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}

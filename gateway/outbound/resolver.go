@@ -243,6 +243,11 @@ func (r *resolver) exchangeWith(ctx context.Context, m *dns.Msg, server string) 
 	if err != nil {
 		return nil, fmt.Errorf("name server %s: %w", server, err)
 	}
+	if answer.Rcode == dns.RcodeFormatError && m.IsEdns0() != nil { // a server from before RFC 6891
+		plain := m.Copy()
+		plain.Extra = nil
+		return r.exchangeWith(ctx, plain, server)
+	}
 	if answer.Rcode != dns.RcodeSuccess && answer.Rcode != dns.RcodeNameError {
 		return nil, fmt.Errorf("name server %s: %s", server, dns.RcodeToString[answer.Rcode])
 	}
@@ -296,8 +301,8 @@ func (r *resolver) serverList() ([]string, error) {
 		}
 	}
 	r.readAt = now
-	if len(r.servers) == 0 {
-		return nil, fmt.Errorf("%s names no name server", r.o.ResolvConf)
+	if len(r.servers) == 0 { // resolv.conf(5): then the one on this machine is used
+		r.servers = []string{"127.0.0.1:53"}
 	}
 	return r.servers, nil
 }

@@ -52,7 +52,7 @@ type Result struct {
 	Outcome Outcome
 	// Reply is the next hop's reply, or one made here when there was none; never nil. The lines of a longer reply are joined
 	// by "\n", without code and enhanced code; control characters are replaced and the length is capped. For Deferred the code
-	// is 4xx, for Refused 5xx, for Delivered 2xx.
+	// is 4xx, for Refused 5xx, for Delivered 2xx. Recipients may share it: it is not to be changed.
 	Reply *smtp.SMTPError
 	Local bool   // Reply was made here
 	Host  string // name of the next hop, empty when none was reached for

@@ -30,6 +30,7 @@ type zone struct {
 	names   map[string]bool
 	rcode   int  // answered to everything when not 0
 	silent  bool // nothing is answered
+	old     bool // EDNS is a format error
 	asked   int
 	tcp     int
 }
@@ -40,15 +41,8 @@ func newZone(t testing.TB, records ...string) *zone {
 	for _, r := range records {
 		z.add(t, r)
 	}
-	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	pc, ln := listenDNS(t)
 	z.addr = pc.LocalAddr().String()
-	ln, err := net.Listen("tcp", z.addr)
-	if err != nil {
-		t.Fatal(err)
-	}
 	for _, s := range []*dns.Server{{PacketConn: pc, Handler: z}, {Listener: ln, Handler: z}} {
 		started := make(chan struct{})
 		s.NotifyStartedFunc = func() { close(started) }
@@ -57,6 +51,24 @@ func newZone(t testing.TB, records ...string) *zone {
 		t.Cleanup(func() { s.Shutdown() })
 	}
 	return z
+}
+
+// listenDNS finds a port that is free for UDP and TCP.
+func listenDNS(t testing.TB) (net.PacketConn, net.Listener) {
+	t.Helper()
+	for range 50 {
+		pc, err := net.ListenPacket("udp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		ln, err := net.Listen("tcp", pc.LocalAddr().String())
+		if err == nil {
+			return pc, ln
+		}
+		pc.Close()
+	}
+	t.Fatal("no port is free for UDP and TCP")
+	return nil, nil
 }
 
 func (z *zone) add(t testing.TB, record string) {
@@ -105,6 +117,8 @@ func (z *zone) ServeDNS(w dns.ResponseWriter, q *dns.Msg) {
 		name = alias[0].(*dns.CNAME).Target
 	}
 	switch {
+	case z.old && q.IsEdns0() != nil:
+		m.Rcode, m.Answer = dns.RcodeFormatError, nil
 	case z.rcode != 0:
 		m.Rcode, m.Answer = z.rcode, nil
 	case len(m.Answer) == 0 && !z.names[name]:
@@ -309,6 +323,15 @@ func TestResolverTCP(t *testing.T) {
 	mx, err := zoneResolver(z).LookupMX(context.Background(), "many.fabrikam.com")
 	if err != nil || len(mx) != 60 || z.tcp != 1 {
 		t.Errorf("%d records, %v, %d over TCP", len(mx), err, z.tcp)
+	}
+}
+
+func TestResolverWithoutEDNS(t *testing.T) {
+	z := newZone(t, "one.fabrikam.com. 60 IN MX 10 mx.fabrikam.com.")
+	z.set(func() { z.old = true })
+	mx, err := zoneResolver(z).LookupMX(context.Background(), "one.fabrikam.com")
+	if err != nil || len(mx) != 1 {
+		t.Errorf("%v, %v", mx, err)
 	}
 }
 

@@ -5,10 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/emersion/go-smtp"
@@ -91,7 +93,8 @@ func (t *transaction) envelope() *lost {
 	for i := range t.rcpt {
 		out = append(append(out, t.rcpt[i].line...), "\r\n"...)
 	}
-	t.early = c.ext.chunking && t.kept && t.body.size <= pipelineBody
+	// Not behind a RSET: a peer that refuses it would take the content for the recipients of the message before.
+	t.early = c.ext.chunking && t.kept && !reset && t.body.size <= pipelineBody
 	bufs := [][]byte{out}
 	switch {
 	case t.early:
@@ -131,11 +134,21 @@ func (t *transaction) envelopeReplies(reset bool) *lost {
 	for i := range t.rcpt {
 		r, err := t.read(t.c.timeouts.Command)
 		if err != nil || r.code == 421 {
-			return t.failed(r, err)
+			return t.envelopeCut(mail, r, err)
 		}
 		t.rcpt[i].reply = r
 	}
 	return t.settleMail(mail)
+}
+
+// envelopeCut is for a connection that ended among the replies. A peer that refused MAIL and hung up has said enough.
+func (t *transaction) envelopeCut(mail, r reply, err error) *lost {
+	if mail.code/100 < 4 {
+		return t.failed(r, err)
+	}
+	t.settleMail(mail)
+	t.settleRefused()
+	return &lost{stage: StageMAIL, reply: mail.smtpError()}
 }
 
 // envelopeInSteps is for peers without PIPELINING.
@@ -325,13 +338,18 @@ func (t *transaction) failed(r reply, err error) *lost {
 	case err == nil:
 		err = fmt.Errorf("%w: %s makes no sense here", errProtocol, replyString(r.smtpError()))
 	}
-	l.again = !t.committed || t.early && !t.answered && !isTimeout(err)
+	l.again = !t.committed || t.early && !t.answered && isClosed(err)
 	l.here = l.again && t.kept && !isTimeout(err)
 	l.reply = t.lossReply(err)
 	if !l.again {
 		t.uncertain(l)
 	}
 	return l
+}
+
+// isClosed reports whether the peer ended the connection, rather than saying something or nothing.
+func isClosed(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
 func (t *transaction) lossReply(err error) *smtp.SMTPError {

@@ -9,6 +9,7 @@ import (
 	"runtime/debug"
 
 	bolt "go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
 )
 
 type opKind byte
@@ -188,20 +189,18 @@ func (s *Local) transact(batch []*op) error {
 		}
 	}
 	undo := s.undoList()
-	err := guard(func() error {
-		return s.db.Update(func(tx *bolt.Tx) error {
-			for _, id := range undo {
-				if err := deleteItem(tx, id); err != nil {
-					return err
-				}
+	err := s.update(func(tx *bolt.Tx) error {
+		for _, id := range undo {
+			if err := deleteItem(tx, id); err != nil {
+				return err
 			}
-			for _, o := range batch {
-				if err := o.apply(tx); err != nil {
-					return err
-				}
+		}
+		for _, o := range batch {
+			if err := o.apply(tx); err != nil {
+				return err
 			}
-			return nil
-		})
+		}
+		return nil
 	})
 	stats := s.db.Stats()
 	free := stats.FreePageN + stats.PendingPageN
@@ -213,6 +212,18 @@ func (s *Local) transact(batch []*op) error {
 	}
 	s.undone(undo)
 	return nil
+}
+
+// update runs a write transaction, on a new mapping when the old one is lost.
+func (s *Local) update(f func(*bolt.Tx) error) error {
+	err := guard(func() error { return s.db.Update(f) })
+	if !errors.Is(err, berrors.ErrInvalidMapping) && !errors.Is(err, berrors.ErrDatabaseNotOpen) {
+		return err
+	}
+	if rerr := s.remap(); rerr != nil {
+		return errors.Join(err, rerr)
+	}
+	return guard(func() error { return s.db.Update(f) })
 }
 
 func (o *op) apply(tx *bolt.Tx) error {

@@ -63,8 +63,25 @@ func (s *Local) compact(size int64) {
 		s.log.Warn("closing the old spool database", "error", err)
 	}
 	if info, err := os.Stat(s.dbPath()); err == nil {
+		s.mu.Lock()
 		s.report.Compacted += size - info.Size()
+		s.mu.Unlock()
 	}
+}
+
+// remap opens the database anew after its mapping could not be made, as for want of memory: bbolt stays without one.
+func (s *Local) remap() error {
+	s.dbmu.Lock()
+	defer s.dbmu.Unlock()
+	if err := s.db.Close(); err != nil {
+		s.log.Warn("closing the spool database to map it again", "error", err)
+	}
+	db, err := openDB(s.dbPath())
+	if err != nil {
+		return err
+	}
+	s.db = db
+	return nil
 }
 
 // compactTo makes the copy and gives it the name of the database. It is open before it is renamed, so there is no moment

@@ -87,7 +87,7 @@ type fate struct {
 func TestKill(t *testing.T) {
 	dir := t.TempDir()
 	known := map[string]*fate{}
-	for round := range 8 {
+	for round := range 6 {
 		killOnce(t, dir, time.Duration(150+round*40)*time.Millisecond, known)
 		checkFates(t, dir, known)
 		if t.Failed() {
@@ -97,7 +97,7 @@ func TestKill(t *testing.T) {
 	if len(known) < 100 {
 		t.Errorf("only %d messages were acknowledged: this says little", len(known))
 	}
-	t.Logf("%d messages acknowledged over 8 kills", len(known))
+	t.Logf("%d messages acknowledged over 6 kills", len(known))
 }
 
 func killOnce(t *testing.T, dir string, after time.Duration, known map[string]*fate) {

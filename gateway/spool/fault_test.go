@@ -173,12 +173,8 @@ func TestFaultAtEveryStep(t *testing.T) {
 		t.Fatalf("only %d steps: %v", total-base, probe.ops)
 	}
 	for at := base; at < total; at++ {
-		for _, once := range []bool{true, false} {
-			for _, errno := range []error{syscall.ENOSPC, syscall.EIO} {
-				name := fmt.Sprintf("%d once=%v %v", at, once, errno)
-				t.Run(name, func(t *testing.T) { faultAt(t, at, once, errno) })
-			}
-		}
+		t.Run(fmt.Sprintf("%d once", at), func(t *testing.T) { faultAt(t, at, true, syscall.EIO) })
+		t.Run(fmt.Sprintf("%d and after", at), func(t *testing.T) { faultAt(t, at, false, syscall.ENOSPC) })
 	}
 }
 

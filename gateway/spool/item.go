@@ -1,7 +1,9 @@
 package spool
 
 import (
+	"cmp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/coexist-mail/coexist/gateway/message"
@@ -92,21 +94,33 @@ type Item struct {
 	NextAttempt time.Time `json:"next_attempt,omitzero"`
 	// HeldUntil is when a held item goes back to waiting by itself; zero is never.
 	HeldUntil time.Time `json:"held_until,omitzero"`
+	// ExpireFrom, when set, is what the time to expiry counts from, in place of Received: the end of a hold.
+	ExpireFrom time.Time `json:"expire_from,omitzero"`
 	// Why says in words why the item waits or is held.
 	Why string `json:"why,omitempty"`
 	// Owner is who holds the lease; empty when nobody does. It is not written to disk.
 	Owner string `json:"owner,omitempty"`
 }
 
-// Lane names the queue that the item waits in: the side of its first recipient that is not settled. One slow side then
-// does not take all places of the Scheduler.
+// Lane names the queue that the item waits in, by its first recipient that is not settled: the side, and for the internet the
+// domain behind it, as "internet/fabrikam.com". One slow destination then does not take all places of the Scheduler.
 func (it *Item) Lane() string {
 	for i := range it.Recipients {
 		if r := &it.Recipients[i]; !r.Settled() {
-			return string(r.Side)
+			return r.lane()
 		}
 	}
 	return ""
+}
+
+func (r *Recipient) lane() string {
+	const longest = 200 // of a domain, RFC 1035 2.3.4 has 255; only the name of a lane is cut
+	if r.Side != routing.Internet {
+		return string(r.Side)
+	}
+	address := cmp.Or(r.Address, r.Query, r.Asked)
+	domain := strings.ToLower(address[strings.LastIndexByte(address, '@')+1:])
+	return string(r.Side) + "/" + domain[:min(len(domain), longest)]
 }
 
 // unhold makes a held item and its held recipients wait.
@@ -131,7 +145,11 @@ func (it *Item) Settled() bool {
 
 // Expired reports whether the item has waited longer than after (delivery.expire_after). Zero never expires.
 func (it *Item) Expired(now time.Time, after time.Duration) bool {
-	return after > 0 && now.Sub(it.Received) >= after
+	from := it.Received
+	if it.ExpireFrom.After(from) {
+		from = it.ExpireFrom
+	}
+	return after > 0 && now.Sub(from) >= after
 }
 
 // DelayNoticeDue gives the indexes of the recipients who are owed a delay notice: waiting for longer than after

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/coexist-mail/coexist/routing"
 )
 
 func TestRow(t *testing.T) {
@@ -78,6 +80,19 @@ func TestLane(t *testing.T) {
 	it := newItem("A1", 1)
 	if got := it.Lane(); got != "cloud" {
 		t.Errorf("lane %q", got)
+	}
+	it.Recipients[0].Side = routing.Internet
+	for address, want := range map[string]string{
+		"megan@Fabrikam.COM": "internet/fabrikam.com", `"a@b"@fabrikam.com`: "internet/fabrikam.com", "": "internet/contoso.com", "postmaster": "internet/postmaster",
+		"a@" + strings.Repeat("x", 300): "internet/" + strings.Repeat("x", 200),
+	} {
+		it.Recipients[0].Address, it.Recipients[0].Query = address, ""
+		if got := it.Lane(); got != want {
+			t.Errorf("lane of %q: %q, want %q", address, got, want)
+		}
+		if got := laneSide(it.Lane()); got != routing.Internet {
+			t.Errorf("side %q", got)
+		}
 	}
 	it.Recipients[0].State = RecipientDelivered
 	if got := it.Lane(); got != "onprem" {

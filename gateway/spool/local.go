@@ -58,7 +58,7 @@ type Local struct {
 	mu      sync.Mutex
 	index   map[string]*entry
 	pending []*op
-	undo    map[string]bool // Puts that failed in a commit, and may be in the database all the same
+	undo    map[string]bool // Puts that failed in a commit, and may be in the database all the same; true with a body file
 	damaged int
 	closed  bool
 
@@ -151,8 +151,14 @@ func (s *Local) takeLock() error {
 	return fmt.Errorf("locking spool %s: %w", s.dir, err)
 }
 
-// Report tells what Open found.
-func (s *Local) Report() Report { return s.report }
+// Report tells what Open found, and what was quarantined or compacted since.
+func (s *Local) Report() Report {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := s.report
+	r.Damaged = slices.Clone(r.Damaged)
+	return r
+}
 
 // view runs f in a read transaction. A damaged page makes bbolt panic; that becomes ErrDamaged.
 func (s *Local) view(f func(*bolt.Tx) error) error {
@@ -191,10 +197,11 @@ func (s *Local) Put(ctx context.Context, it *Item, body io.WriterTo) error {
 func (s *Local) announce(id string, e *entry) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	_, undoing := s.undo[id]
 	switch {
 	case s.closed:
 		return ErrClosed
-	case s.index[id] != nil || s.undo[id]:
+	case s.index[id] != nil || undoing:
 		return fmt.Errorf("%w: %s", ErrExists, id)
 	}
 	s.index[id] = e
@@ -455,7 +462,7 @@ func (s *Local) sorted(filter Filter) []string {
 	var keys []key
 	s.mu.Lock()
 	for id, e := range s.index {
-		if e.putting || (filter.Lane != "" && filter.Lane != e.lane) {
+		if e.putting || (filter.Side != "" && filter.Side != laneSide(e.lane)) {
 			continue
 		}
 		keys = append(keys, key{id, e.next, e.received})

@@ -17,6 +17,8 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/coexist-mail/coexist/routing"
 )
 
 // bodySizes are on both sides of what is kept in the database.
@@ -225,7 +227,7 @@ func TestList(t *testing.T) {
 		{"limit", Filter{Limit: 2}, []string{"A1", "B2"}},
 		{"held", Filter{State: Held}, []string{"B2"}},
 		{"waiting, limit", Filter{State: Waiting, Limit: 2}, []string{"A1", "D4"}},
-		{"lane", Filter{Lane: "onprem"}, []string{"B2"}},
+		{"side", Filter{Side: routing.OnPrem}, []string{"B2"}},
 		{"sender in any case", Filter{Sender: "DIEGO@Fabrikam.com"}, []string{"B2"}},
 		{"recipient as asked", Filter{Recipient: "sales@CONTOSO.com", Limit: 9}, []string{"A1", "B2", "D4", "C3"}},
 		{"recipient as sent", Filter{Recipient: "adele@contoso.mail.onmicrosoft.com"}, []string{"A1", "D4", "C3"}},
@@ -660,4 +662,47 @@ func size(t *testing.T, path string) int64 {
 		t.Fatal(err)
 	}
 	return info.Size()
+}
+
+// TestPutThatFailedInItsCommit plays the case that a commit reports an error and is in the database all the same, as when its last
+// fsync fails: the client was told 4xx, so the message must go.
+func TestPutThatFailedInItsCommit(t *testing.T) {
+	for _, next := range []string{"commit", "close"} {
+		dir := t.TempDir()
+		s := open(t, dir, Options{})
+		put(t, s, newItem("A1", 0), octets(1, 10))
+		put(t, s, newItem("B2", 0), octets(1, 100<<10))
+		for _, id := range []string{"A1", "B2"} {
+			s.failed(&op{kind: opPut, id: id, meta: s.index[id].meta}, true)
+		}
+		if got := ids(t, s, Filter{}); len(got) != 0 || s.Stats().Messages != 0 {
+			t.Errorf("%s: still listed: %v", next, got)
+		}
+		wantErr(t, "put of the id before it is clear", s.Put(bg, newItem("A1", 1), Segments{[]byte("x")}), ErrExists)
+		if next == "commit" {
+			put(t, s, newItem("C3", 0), []byte("x"))
+			put(t, s, newItem("A1", 0), []byte("again"))
+			wantBody(t, s, "A1", []byte("again"))
+		}
+		s.Close()
+		if got := names(t, filepath.Join(dir, "bodies")); len(got) != 0 {
+			t.Errorf("%s: files left: %v", next, got)
+		}
+		s = open(t, dir, Options{})
+		if r := s.Report(); r.Messages != map[string]int{"commit": 2}[next] || len(r.Damaged) != 0 {
+			t.Errorf("%s: %+v", next, r)
+		}
+	}
+}
+
+// TestMappingIsMadeAgain takes the database from under the store, as bbolt does when it cannot map a file that has grown.
+func TestMappingIsMadeAgain(t *testing.T) {
+	s := open(t, t.TempDir(), Options{})
+	put(t, s, newItem("A1", 0), []byte("x"))
+	if err := s.db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	put(t, s, newItem("B2", 0), []byte("y"))
+	wantBody(t, s, "A1", []byte("x"))
+	wantBody(t, s, "B2", []byte("y"))
 }

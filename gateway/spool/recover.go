@@ -96,7 +96,7 @@ func (s *Local) recover() error {
 		return err
 	}
 	if fresh {
-		if err := s.fs.SyncDir(s.dir); err != nil {
+		if err := s.syncNewFolders(); err != nil {
 			return errors.Join(err, s.db.Close())
 		}
 	}
@@ -112,6 +112,20 @@ func (s *Local) recover() error {
 	s.report.Messages, s.report.Took = len(s.index), s.now().Sub(start)
 	if len(s.report.Damaged) > 0 {
 		s.log.Error("spool: damage found and quarantined", "folder", filepath.Join(s.dir, "damaged"), "what", s.report.Damaged)
+	}
+	return nil
+}
+
+// syncNewFolders makes the names of a new spool durable, up to the folder of data_dir, which may be new as well.
+func (s *Local) syncNewFolders() error {
+	parent := filepath.Dir(s.dir)
+	for _, dir := range []string{s.dir, parent} {
+		if err := s.fs.SyncDir(dir); err != nil {
+			return err
+		}
+	}
+	if err := s.fs.SyncDir(filepath.Dir(parent)); err != nil && !errors.Is(err, fs.ErrPermission) {
+		return err
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package spool
 
 import (
 	stdheap "container/heap"
+	"slices"
 	"time"
 )
 
@@ -28,11 +29,13 @@ type node struct {
 	held     bool // wakes to be tried when its hold ends
 }
 
-// lane is the items of one side.
+// lane is the items of one side, or of one domain of the internet.
 type lane struct {
 	name           string
 	fresh, backlog heap
 	running        int
+	members        int  // nodes, running ones too; an empty lane is forgotten
+	inRing         bool // takes turns: it has items that are due
 	backlogTurn    bool
 }
 
@@ -69,8 +72,8 @@ func (s *Scheduler) place(e Entry) {
 	if l == nil {
 		l = &lane{name: e.Lane, fresh: heap{less: oldestFirst}, backlog: heap{less: oldestFirst}}
 		s.lanes[e.Lane] = l
-		s.ring = append(s.ring, l)
 	}
+	l.members++
 	n := &node{
 		id: e.ID, lane: l, due: unixNano(e.NextAttempt), received: unixNano(e.Received),
 		fresh: e.Attempts == 0, held: e.State == Held,
@@ -87,6 +90,24 @@ func (s *Scheduler) place(e Entry) {
 	s.timers.push(n)
 }
 
+// forget ends what place began. The caller holds mu.
+func (s *Scheduler) forget(n *node) {
+	delete(s.nodes, n.id)
+	if n.lane.members--; n.lane.members == 0 {
+		delete(s.lanes, n.lane.name)
+	}
+}
+
+// ready puts a node whose time has come into the row of its lane. The caller holds mu.
+func (s *Scheduler) ready(n *node) {
+	n.where = inReady
+	n.row().push(n)
+	if !n.lane.inRing {
+		n.lane.inRing = true
+		s.ring = append(s.ring, n.lane)
+	}
+}
+
 // unplace takes a node out of its list. The caller holds mu.
 func (s *Scheduler) unplace(n *node) {
 	switch n.where {
@@ -99,19 +120,23 @@ func (s *Scheduler) unplace(n *node) {
 
 // next takes the node whose turn it is, or nil. The caller holds mu.
 func (s *Scheduler) next() *node {
-	for range s.ring {
-		l := s.ring[s.turn%len(s.ring)]
-		s.turn = (s.turn + 1) % len(s.ring)
-		if l.running < s.opt.MaxPerLane {
-			if n := l.next(); n != nil {
-				return n
-			}
+	for range len(s.ring) {
+		s.turn %= len(s.ring)
+		l := s.ring[s.turn]
+		if l.fresh.len()+l.backlog.len() == 0 {
+			l.inRing = false
+			s.ring = slices.Delete(s.ring, s.turn, s.turn+1)
+			continue
+		}
+		s.turn++
+		if l.running < s.opt.MaxPerLane && !s.closed[laneSide(l.name)] {
+			return l.next()
 		}
 	}
 	return nil
 }
 
-// next alternates between new mail and the backlog.
+// next alternates between new mail and the backlog. There must be an item.
 func (l *lane) next() *node {
 	first, second := &l.fresh, &l.backlog
 	if l.backlogTurn {
@@ -119,9 +144,6 @@ func (l *lane) next() *node {
 	}
 	if first.len() == 0 {
 		first = second
-	}
-	if first.len() == 0 {
-		return nil
 	}
 	l.backlogTurn = first == &l.fresh
 	return first.pop()

@@ -5,10 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
+
+	"github.com/coexist-mail/coexist/routing"
 )
 
 // Action is what became of an item in an attempt.
@@ -43,7 +47,7 @@ type SchedulerOptions struct {
 	Schedule Schedule
 	// MaxConcurrent is the greatest number of attempts at a time; 0 is 100.
 	MaxConcurrent int
-	// MaxPerLane is the same for the items of one side; 0 is MaxConcurrent.
+	// MaxPerLane is the same for the items of one lane (side, or domain of the internet); 0 is MaxConcurrent.
 	MaxPerLane int
 	// Owner is the name of the lease; empty is "scheduler".
 	Owner  string
@@ -54,7 +58,7 @@ type SchedulerOptions struct {
 
 // Scheduler tries the items of a Store when they are due.
 //
-// Due items of each lane (side) stand in two rows: new ones, which were never tried, and the backlog, oldest first. Lanes
+// Due items of each lane (see Item.Lane) stand in two rows: new ones, which were never tried, and the backlog, oldest first. Lanes
 // take turns, and so do the two rows of a lane: a backlog drains while new mail passes, and neither starves the other.
 //
 // An item costs one entry in memory. It is read from the store when its turn comes.
@@ -71,10 +75,11 @@ type Scheduler struct {
 	nodes    map[string]*node
 	timers   heap
 	lanes    map[string]*lane
-	ring     []*lane // the lanes in the order in which they take turns
+	ring     []*lane // the lanes with due items, in the order in which they take turns
 	turn     int
 	running  int
 	paused   bool
+	closed   map[routing.Side]bool // sides that nothing is sent to
 	stopping bool
 	started  bool
 }
@@ -88,6 +93,7 @@ func NewScheduler(ctx context.Context, opt SchedulerOptions) (*Scheduler, error)
 	s := &Scheduler{
 		opt: opt, log: opt.Logger, wake: make(chan struct{}, 1), ended: make(chan struct{}),
 		nodes: map[string]*node{}, lanes: map[string]*lane{}, timers: heap{less: dueFirst},
+		closed: map[routing.Side]bool{},
 	}
 	s.runCtx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	err := opt.Store.Entries(ctx, func(e Entry) bool {
@@ -153,9 +159,7 @@ func (s *Scheduler) dispatch() (wait time.Duration, stop bool) {
 	defer s.mu.Unlock()
 	now := s.opt.Now()
 	for s.timers.len() > 0 && s.timers.top().due <= now.UnixNano() {
-		n := s.timers.pop()
-		n.where = inReady
-		n.row().push(n)
+		s.ready(s.timers.pop())
 	}
 	for !s.paused && !s.stopping && s.running < s.opt.MaxConcurrent {
 		n := s.next()
@@ -187,7 +191,7 @@ func (s *Scheduler) finish(n *node, e *Entry) {
 	n.lane.running--
 	s.running--
 	close(n.done)
-	delete(s.nodes, n.id)
+	s.forget(n)
 	if e != nil {
 		s.place(*e)
 	}
@@ -362,6 +366,30 @@ func (s *Scheduler) setPaused(p bool) {
 	s.paused = p
 	s.mu.Unlock()
 	s.signal()
+}
+
+// PauseSide stops new attempts of items that wait for a side until ResumeSide, as when every reply of it says that the
+// connector is set up wrong: the mail waits instead of bouncing. The items stay waiting and do not expire meanwhile. A pause does not
+// survive a restart: the next attempt shows whether the fault is still there.
+func (s *Scheduler) PauseSide(side routing.Side) {
+	s.mu.Lock()
+	s.closed[side] = true
+	s.mu.Unlock()
+}
+
+// ResumeSide ends a PauseSide: what has become due is tried, oldest first.
+func (s *Scheduler) ResumeSide(side routing.Side) {
+	s.mu.Lock()
+	delete(s.closed, side)
+	s.mu.Unlock()
+	s.signal()
+}
+
+// PausedSides lists the sides that are paused, in order of name.
+func (s *Scheduler) PausedSides() []routing.Side {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Sorted(maps.Keys(s.closed))
 }
 
 // Drain stops the scheduler: no new attempts, those that run may end. When ctx is done first they are cancelled, waited for up

@@ -145,10 +145,10 @@ func TestBacklogDrainsOldestFirstAndNewMailPasses(t *testing.T) {
 			r.add(it)
 		}
 		r.sched.Start()
-		if n := r.sched.Kick(func(e Entry) bool { return e.Lane == "cloud" }); n != 6 {
+		if n := r.sched.Kick(func(e Entry) bool { return e.Side() == routing.Cloud }); n != 6 {
 			t.Errorf("%d kicked", n)
 		}
-		if n := r.sched.Kick(func(e Entry) bool { return e.Lane == "onprem" }); n != 0 {
+		if n := r.sched.Kick(func(e Entry) bool { return e.Side() == routing.OnPrem }); n != 0 {
 			t.Errorf("%d of another side kicked", n)
 		}
 		pass(500 * time.Millisecond)
@@ -639,4 +639,92 @@ func spoil(t *testing.T, s *Local, id string) {
 	if err := s.commit(bg, &op{kind: opUpdate, id: id, meta: meta{size: 1}, record: []byte("not a record")}); err != nil {
 		t.Fatal(err)
 	}
+}
+
+func TestPauseSide(t *testing.T) {
+	bubble(t, func(t *testing.T, s *Local) {
+		r := newRig(t, s, SchedulerOptions{MaxConcurrent: 1}, done)
+		r.sched.Start()
+		r.sched.PauseSide(routing.Internet)
+		for i, to := range []string{"contoso.com", "fabrikam.com", "fabrikam.com"} {
+			it := due(fmt.Sprint("NET", i), time.Minute)
+			it.Recipients[0].Side, it.Recipients[0].Address = routing.Internet, "a@"+to
+			r.add(it)
+		}
+		r.add(due("CLOUD", time.Minute))
+		pass(time.Hour)
+		if got := r.order(); got != "CLOUD" {
+			t.Errorf("tried %q", got)
+		}
+		if got := r.sched.PausedSides(); !slices.Equal(got, []routing.Side{routing.Internet}) {
+			t.Errorf("paused %v", got)
+		}
+		if err := r.sched.Drop(bg, "NET2", nil); err != nil {
+			t.Errorf("drop of an item that is due: %v", err)
+		}
+		r.sched.ResumeSide(routing.Internet)
+		pass(0)
+		if got := r.order(); got != "CLOUD NET0 NET1" || r.sched.Queued() != 0 {
+			t.Errorf("tried %q, %d left", got, r.sched.Queued())
+		}
+		if n := len(r.sched.lanes) + len(r.sched.ring); n > 2 { // the loop drops empty lanes from the ring at its next look
+			t.Errorf("%d lanes, %d in the ring: destinations are not forgotten", len(r.sched.lanes), len(r.sched.ring))
+		}
+	})
+}
+
+// TestManyDestinations checks that one domain with a backlog leaves room for the others.
+func TestManyDestinations(t *testing.T) {
+	bubble(t, func(t *testing.T, s *Local) {
+		r := newRig(t, s, SchedulerOptions{MaxConcurrent: 4, MaxPerLane: 2}, func(_ context.Context, it *Item) Outcome {
+			if strings.HasPrefix(it.ID, "DEAD") {
+				time.Sleep(time.Minute)
+			}
+			return Outcome{Action: Done}
+		})
+		to := func(id, domain string) {
+			it := due(id, 0)
+			it.Recipients[0].Side, it.Recipients[0].Address = routing.Internet, "a@"+domain
+			r.add(it)
+		}
+		for i := range 50 {
+			to(fmt.Sprint("DEAD", i), "fabrikam.com")
+		}
+		r.sched.Start()
+		pass(time.Second)
+		for i := range 30 {
+			to(fmt.Sprint("LIVE", i), fmt.Sprintf("d%d.contoso.com", i))
+		}
+		pass(time.Second)
+		if got := strings.Count(r.order(), "LIVE"); got != 30 {
+			t.Errorf("%d of 30 were tried", got)
+		}
+		pass(time.Hour)
+		if r.sched.Queued() != 0 || len(r.sched.lanes) != 0 {
+			t.Errorf("%d queued, %d lanes", r.sched.Queued(), len(r.sched.lanes))
+		}
+	})
+}
+
+func TestRetry(t *testing.T) {
+	bubble(t, func(t *testing.T, s *Local) {
+		store := &stubborn{Store: s}
+		r := newRig(t, store, SchedulerOptions{}, done)
+		r.add(due("A1", time.Hour), due("B2", time.Hour), due("C3", time.Hour))
+		if err := r.sched.Retry(bg, "A1"); err != nil {
+			t.Fatal(err)
+		}
+		if it, err := s.Get(bg, "A1"); err != nil || !it.NextAttempt.Equal(r.start) || it.State != Waiting {
+			t.Errorf("stored: %+v, %v", it, err)
+		}
+		store.refuse.Store(1)
+		if err := r.sched.Retry(bg, "B2"); err != nil {
+			t.Errorf("on a full disk: %v", err)
+		}
+		r.sched.Start()
+		pass(time.Second)
+		if got := slices.Sorted(slices.Values(r.ran)); !slices.Equal(got, []string{"A1", "B2"}) {
+			t.Errorf("tried %q", got)
+		}
+	})
 }

@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"io"
+	"strings"
 	"time"
+
+	"github.com/coexist-mail/coexist/routing"
 )
 
 // The errors of a Store, to be tested with errors.Is.
@@ -79,8 +82,8 @@ type Body interface {
 // Entry is what is known of an item without reading it.
 type Entry struct {
 	ID          string
-	Lane        string
-	State       State // Waiting or Held, as stored
+	Lane        string // see Item.Lane
+	State       State  // Waiting or Held, as stored
 	Owner       string
 	Received    time.Time
 	NextAttempt time.Time
@@ -89,11 +92,19 @@ type Entry struct {
 	Size        int64
 }
 
+// Side is the side of the lane.
+func (e Entry) Side() routing.Side { return laneSide(e.Lane) }
+
+func laneSide(lane string) routing.Side {
+	side, _, _ := strings.Cut(lane, "/")
+	return routing.Side(side)
+}
+
 // Filter selects items; a zero field selects all.
 type Filter struct {
 	State State
-	// Lane is the side that the item waits for.
-	Lane string
+	// Side is the side that the item waits for.
+	Side routing.Side
 	// Sender and Recipient are compared without regard to case; Recipient with every address a recipient has had.
 	Sender, Recipient string
 	// Limit is the greatest number of items.

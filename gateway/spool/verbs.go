@@ -8,7 +8,7 @@ import (
 )
 
 // Kick makes waiting items that match due now, oldest first, and says how many. Held and running ones stay as they are.
-// match sees Lane, NextAttempt, Received and ID; nil matches all. It serves recovery of a next hop, as "all of this side".
+// match sees Lane and Side, NextAttempt, Received and ID; nil matches all. It serves recovery of a next hop, as "all of this side".
 func (s *Scheduler) Kick(match func(Entry) bool) int {
 	s.mu.Lock()
 	now, count := s.opt.Now().UnixNano(), 0
@@ -32,26 +32,34 @@ func (s *Scheduler) Kick(match func(Entry) bool) int {
 	return count
 }
 
-// Retry makes one item due now. It returns ErrHeld for a held one, ErrNotFound, and nil for one that is running.
+// Retry makes one item due now, in the store too, so that it holds when nothing runs the queue at the moment. It returns ErrHeld
+// for a held one, ErrNotFound, and nil for one that is being delivered.
 func (s *Scheduler) Retry(ctx context.Context, id string) error {
 	s.mu.Lock()
 	n := s.nodes[id]
+	running := n != nil && n.where == inRun
+	held := n != nil && n.held && !running
+	s.mu.Unlock()
 	switch {
 	case n == nil:
-		s.mu.Unlock()
 		_, err := s.opt.Store.Get(ctx, id) // one that its session still delivers is running
 		return err
-	case n.held && n.where != inRun:
-		s.mu.Unlock()
+	case held:
 		return fmt.Errorf("%w: %s", ErrHeld, id)
-	case n.where == inTimers:
-		s.timers.remove(n)
-		n.due = s.opt.Now().UnixNano()
-		s.timers.push(n)
+	case running:
+		return nil
 	}
-	s.mu.Unlock()
-	s.signal()
-	return nil
+	err := s.change(ctx, id, func(it *Item) error {
+		if it.State != Held { // since it was looked at
+			it.NextAttempt = s.opt.Now()
+		}
+		return s.opt.Store.Release(ctx, it)
+	})
+	if errors.Is(err, ErrFull) { // delivering is what makes room
+		s.Kick(func(e Entry) bool { return e.ID == id })
+		return nil
+	}
+	return err
 }
 
 // Hold stops attempts for an item until Release, or until the given time unless that is zero. An attempt under way ends first.

@@ -28,6 +28,7 @@ type Options struct {
 const (
 	flushEvery   = 150 * time.Millisecond
 	flushOctets  = 256 << 10
+	spareMax     = 2 << 20 // a larger buffer is let go
 	maxBuffer    = 8 << 20 // of events that the disk has not taken; more are dropped
 	segmentSpan  = time.Hour
 	maxSegment   = 1 << 30 // offsets are 32 bits
@@ -58,7 +59,12 @@ type Log struct {
 	size    int64
 	entries []entry
 	span    span
-	failing bool
+
+	lastEntries int
+	failing     bool
+
+	spareBuf  []byte // what Append gets at the next flush
+	spareKeys []entry
 
 	indexing sync.WaitGroup
 }
@@ -209,9 +215,15 @@ func (l *Log) write() {
 func (l *Log) flush() (closed bool) {
 	l.mu.Lock()
 	buf, keys, times := l.buf, l.keys, l.times
-	l.buf, l.keys, l.times = nil, nil, span{}
+	l.buf, l.keys, l.times = l.spareBuf[:0], l.spareKeys[:0], span{}
+	l.spareBuf, l.spareKeys = nil, nil
 	closed = l.closed
 	l.mu.Unlock()
+	defer func() { // the two buffers take turns
+		if cap(buf) <= spareMax {
+			l.spareBuf, l.spareKeys = buf, keys
+		}
+	}()
 	if len(buf) == 0 {
 		return closed
 	}
@@ -228,11 +240,6 @@ func (l *Log) flush() (closed bool) {
 		return closed
 	}
 	l.failing = false
-	l.mu.Lock()
-	if l.buf == nil && cap(buf) <= 2*flushOctets {
-		l.buf, l.keys = buf[:0], keys[:0]
-	}
-	l.mu.Unlock()
 	return closed
 }
 
@@ -272,7 +279,8 @@ func (l *Log) beginSegment() error {
 		if err != nil {
 			return err
 		}
-		l.file, l.base, l.begun, l.size, l.entries, l.span = f, base, at, 0, nil, span{}
+		l.file, l.base, l.begun, l.size, l.span = f, base, at, 0, span{}
+		l.entries = make([]entry, 0, l.lastEntries)
 		return nil
 	}
 }
@@ -286,6 +294,7 @@ func (l *Log) endSegment() {
 	if err := l.file.Close(); err != nil {
 		l.opt.Logger.Warn("closing trace segment", "error", err)
 	}
+	l.lastEntries = len(entries) // the next segment will have about as many
 	l.file, l.entries = nil, nil
 	l.indexing.Go(func() {
 		if err := writeIndex(base, entries, times, size); err != nil {
