@@ -2,6 +2,7 @@ package rtf
 
 import (
 	"bytes"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -10,9 +11,9 @@ import (
 // container is what paragraphs go into: the body, or a cell of a table.
 type container struct {
 	html, text []byte
-	paras      int    // paragraphs so far
-	only       []byte // the inner HTML of the only paragraph so far, nil when it is not a simple one
-	align      align  // of that paragraph
+	paras      int        // paragraphs so far
+	only       []byte     // the inner HTML of the only paragraph so far, not yet in html
+	format     paraFormat // of that paragraph
 	lists      []listLevel
 }
 
@@ -46,15 +47,29 @@ func (x *renderer) endParagraph() {
 		level = max(1, p.level)
 	}
 	x.putParagraph(x.container(level), &p)
+	x.spill()
+}
+
+// spill puts away what is finished of the body.
+func (x *renderer) spill() {
+	x.doneHTML = spill(x.doneHTML, &x.body.html)
+	x.doneText = spill(x.doneText, &x.body.text)
+}
+
+func spill(done [][]byte, b *[]byte) [][]byte {
+	if len(*b) < chunkSize {
+		return done
+	}
+	done = append(done, *b)
+	*b = make([]byte, 0, chunkSize+chunkSize/4)
+	return done
 }
 
 func (x *renderer) putParagraph(c *container, p *paraFormat) {
-	inner, text := x.inner(&x.para), x.plain(&x.para)
-	x.para.reset()
+	inner, text := x.takeParagraph()
 	label := strings.TrimSpace(string(x.label))
 	x.label = x.label[:0]
-	// Markup weighs too; a document of empty paragraphs must end some time.
-	x.written += len(inner) - len(text) + 32
+	x.written += len(inner) + 40 // and what add and item put around it
 	if label != "" {
 		if kind, number, ok := classify(label); ok {
 			c.item(kind, number, p, inner, text)
@@ -73,15 +88,28 @@ func (c *container) add(p *paraFormat, inner []byte, text string) {
 		inner = append(inner, "&nbsp;"...)
 	}
 	c.paras++
-	c.only, c.align = nil, p.align
 	if c.paras == 1 {
-		c.only = inner
+		c.only, c.format = inner, *p // alone in a cell, it needs no element
+	} else {
+		c.settle()
+		c.paragraph(p, inner)
 	}
+	c.text = appendLines(c.text, text)
+	c.text = append(c.text, "\r\n"...)
+}
+
+// settle writes the first paragraph, as something follows it.
+func (c *container) settle() {
+	if c.only != nil {
+		c.paragraph(&c.format, c.only)
+		c.only = nil
+	}
+}
+
+func (c *container) paragraph(p *paraFormat, inner []byte) {
 	c.html = append(c.html, "<p"+p.dir()+` style="`+p.css()+`">`...)
 	c.html = append(c.html, inner...)
 	c.html = append(c.html, "</p>\r\n"...)
-	c.text = appendLines(c.text, text)
-	c.text = append(c.text, "\r\n"...)
 }
 
 // appendLines appends text with its breaks as CRLF.
@@ -99,7 +127,7 @@ func appendLines(out []byte, text string) []byte {
 // item appends an item of a list, opening and closing lists as its indent says.
 func (c *container) item(kind listKind, number int, p *paraFormat, inner []byte, text string) {
 	c.paras++
-	c.only = nil
+	c.settle()
 	for n := len(c.lists); n > 0 && c.lists[n-1].indent > p.left; n = len(c.lists) {
 		c.closeLists(n - 1)
 	}
@@ -250,20 +278,18 @@ func (x *renderer) finish() Result {
 		x.endParagraph()
 	}
 	x.container(0)
+	x.body.settle()
 	x.body.closeLists(0)
-	var doc []byte
-	doc = append(doc, "<html><head>\r\n"+
-		`<meta http-equiv="Content-Type" content="text/html; charset=utf-8">`+"\r\n</head>\r\n<body"...)
+	head := "<html><head>\r\n" +
+		`<meta http-equiv="Content-Type" content="text/html; charset=utf-8">` + "\r\n</head>\r\n<body"
 	if style := x.bodyStyle(); style != "" {
-		doc = append(doc, ` style="`+style+`"`...)
+		head += ` style="` + style + `"`
 	}
-	doc = append(doc, ">\r\n"...)
-	doc = append(doc, x.body.html...)
-	doc = append(doc, "</body></html>\r\n"...)
+	html := slices.Concat([][]byte{[]byte(head + ">\r\n")}, x.doneHTML, [][]byte{x.body.html, []byte("</body></html>\r\n")})
 	res := Result{Kind: RealRTF, Pictures: x.pictures, Warnings: x.r.warnings}
 	var inHTML, inText []int
-	res.HTML, inHTML = cutMarks(doc)
-	res.Text, inText = cutMarks(x.body.text)
+	res.HTML, inHTML = cutMarks(html...)
+	res.Text, inText = cutMarks(append(x.doneText, x.body.text)...)
 	for i, at := range inHTML {
 		o := Object{HTML: at}
 		if i < len(inText) {
@@ -278,8 +304,8 @@ func (x *renderer) bodyStyle() string {
 	if !x.based {
 		return ""
 	}
-	style := "font-size:" + points(x.base.char.size*10)
-	if family := x.fontFamily(x.base.font); family != "" {
+	style := "font-size:" + points(int(x.base.char.size)*10)
+	if family := x.fontFamily(int(x.base.font)); family != "" {
 		style = "font-family:" + family + ";" + style
 	}
 	if x.page != "" {

@@ -3,6 +3,7 @@ package rtf
 import (
 	"bytes"
 	"errors"
+	"strings"
 )
 
 // ErrNotRTF is returned for data that does not begin with {\rtf.
@@ -18,7 +19,7 @@ func detect(src []byte) (Kind, error) {
 	if t := l.next(); t.kind != tokOpen {
 		return RealRTF, ErrNotRTF
 	}
-	if t := l.next(); t.kind != tokWord || string(t.word) != "rtf" {
+	if t := l.next(); t.kind != tokWord || string(t.text) != "rtf" {
 		return RealRTF, ErrNotRTF
 	}
 	for range headerTokens {
@@ -32,7 +33,7 @@ func detect(src []byte) (Kind, error) {
 		if t.kind != tokWord {
 			break
 		}
-		switch string(t.word) {
+		switch string(t.text) {
 		case "fromhtml":
 			if !t.hasParam || t.param == 1 {
 				return FromHTML, nil
@@ -100,21 +101,27 @@ func place(s string, objects []Object, at func(Object) int, what func(int) strin
 // NUL cannot come from a document: the lexer takes it for padding.
 const objectMark = "\x00"
 
-// cutMarks takes the marks out of s and returns where they were.
-func cutMarks(s []byte) (string, []int) {
-	n := bytes.Count(s, []byte(objectMark))
-	if n == 0 {
-		return string(s), nil
+// cutMarks joins parts, takes the marks out and returns where they were.
+func cutMarks(parts ...[]byte) (string, []int) {
+	size, marks := 0, 0
+	for _, p := range parts {
+		size += len(p)
+		marks += bytes.Count(p, []byte(objectMark))
 	}
-	places := make([]int, 0, n)
-	out := make([]byte, 0, len(s)-n)
-	for {
-		i := bytes.IndexByte(s, 0)
-		if i < 0 {
-			return string(append(out, s...)), places
+	var out strings.Builder
+	out.Grow(size - marks)
+	var places []int
+	for _, p := range parts {
+		for marks > 0 {
+			i := bytes.IndexByte(p, objectMark[0])
+			if i < 0 {
+				break
+			}
+			out.Write(p[:i])
+			places = append(places, out.Len())
+			p = p[i+1:]
 		}
-		out = append(out, s[:i]...)
-		places = append(places, len(out))
-		s = s[i+1:]
+		out.Write(p)
 	}
+	return out.String(), places
 }

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -176,10 +177,9 @@ func FuzzConvert(f *testing.F) {
 	})
 }
 
-// TestLinear converts hostile documents that make careless readers quadratic.
-func TestLinear(t *testing.T) {
-	const n = 200000
-	for name, in := range map[string]string{
+// hostile documents make careless readers quadratic, or hungry.
+func hostile(n int) map[string]string {
+	return map[string]string{
 		"groups":            realDoc(strings.Repeat("{", n)),
 		"closing braces":    realDoc("a") + strings.Repeat("}", n),
 		"runs":              realDoc(strings.Repeat(`\b a\b0 b`, n/8)),
@@ -206,7 +206,12 @@ func TestLinear(t *testing.T) {
 		"half references":   htmlDoc(strings.Repeat(`&aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa`, n/34)),
 		"links to nothing":  realDoc(`{\field{\*\fldinst HYPERLINK "http://a"}{\fldrslt ` + strings.Repeat(`\b x\b0 y`, n/8) + `}}\par`),
 		"numbers and signs": realDoc(strings.Repeat(`\bin-1\u-99999999999999999999?`, n/30)),
-	} {
+	}
+}
+
+// TestLinear converts hostile documents in time.
+func TestLinear(t *testing.T) {
+	for name, in := range hostile(100000) {
 		start := time.Now()
 		r, err := Convert([]byte(in), Options{})
 		if err != nil {
@@ -219,6 +224,23 @@ func TestLinear(t *testing.T) {
 		}
 		if n := len(r.HTML) + len(r.Text); n > 60*len(in) {
 			t.Errorf("%s: %d bytes from %d", name, n, len(in))
+		}
+	}
+}
+
+// TestMemory converts hostile documents and counts all that is allocated on
+// the way, garbage included.
+func TestMemory(t *testing.T) {
+	for name, in := range hostile(1 << 19) {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		if _, err := Convert([]byte(in), Options{}); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		runtime.ReadMemStats(&after)
+		used := after.TotalAlloc - before.TotalAlloc
+		if limit := uint64(20*len(in) + 16<<20); used > limit {
+			t.Errorf("%s: %d bytes of input took %d bytes, %.1f times, more than %d", name, len(in), used, float64(used)/float64(len(in)), limit)
 		}
 	}
 }

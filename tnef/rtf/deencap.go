@@ -34,6 +34,8 @@ var encapsulatedChars = map[string]string{
 // extractor collects the original HTML or text.
 type extractor struct {
 	r    *reader
+	done [][]byte // what was written before out
+	size int      // bytes in done
 	out  []byte
 	max  int
 	html bool
@@ -41,9 +43,9 @@ type extractor struct {
 
 func deencapsulate(src []byte, kind Kind, opt Options) Result {
 	r := newReader(src, opt, encapsulationDests)
-	x := &extractor{r: r, max: opt.MaxOutput, html: kind == FromHTML, out: make([]byte, 0, min(len(src), opt.MaxOutput))}
+	x := &extractor{r: r, max: opt.MaxOutput, html: kind == FromHTML}
 	r.run(x)
-	body, places := cutMarks(x.out)
+	body, places := cutMarks(append(x.done, x.out)...)
 	res := Result{Kind: kind, Warnings: r.warnings}
 	for _, p := range places {
 		o := Object{HTML: p}
@@ -60,7 +62,19 @@ func deencapsulate(src []byte, kind Kind, opt Options) Result {
 	return res
 }
 
-func (x *extractor) full() bool { return len(x.out) > x.max }
+// spill puts away what was written; growing one slice would copy it again and
+// again.
+func (x *extractor) spill() {
+	if len(x.out) >= chunkSize {
+		x.size += len(x.out)
+		x.done = spill(x.done, &x.out)
+	}
+}
+
+func (x *extractor) full() bool {
+	x.spill()
+	return x.size+len(x.out) > x.max
+}
 
 // write takes text. Inside \htmltag, and in encapsulated text, it is copied.
 // Outside it is text of the HTML document, where the characters of markup have
@@ -78,6 +92,7 @@ func (x *extractor) write(b []byte) {
 			return
 		}
 		x.out = append(x.out, b[:i]...)
+		x.spill()
 		b = b[i:]
 		switch {
 		case b[0] == '<':
@@ -126,7 +141,7 @@ func (x *extractor) char(name string) {
 }
 
 func (x *extractor) word(t token) {
-	if string(t.word) == "objattph" {
+	if string(t.text) == "objattph" {
 		// [MS-OXRTFEX] 2.2.3.4: the next attachment belongs here, in place of
 		// the one character that follows.
 		x.out = append(x.out, objectMark...)

@@ -144,6 +144,7 @@ func TestHeaders(t *testing.T) {
 			kind: FromText, text: "П"},
 		{name: "ansicpg after the mark", in: `{\rtf1\fromhtml1\ansi\ansicpg1251 \'cf}`, kind: FromHTML, html: "П"},
 		{name: "65001", in: `{\rtf1\ansi\ansicpg65001\fromhtml1{\fonttbl{\f0\fcharset0 Arial;}{\f1\fcharset204 Arial;}}\f0 Ol\'c3\'a1 \f1\'cf}`, kind: FromHTML, html: "Olá П"},
+		{name: "65001 that is not", in: `{\rtf1\ansi\ansicpg65001\fromhtml1 Gr\'fc\'dfe}`, kind: FromHTML, html: "Grüße"},
 		{name: "65001 raw", in: "{\\rtf1\\ansi\\ansicpg65001\\fromhtml1 Ol\u00e1 日本}", kind: FromHTML, html: "Olá 日本"},
 		{name: "raw UTF-8 in a 1252 document", in: "{\\rtf1\\ansi\\ansicpg1252\\fromhtml1 Ol\u00e1 日本}", kind: FromHTML, html: "Olá 日本"},
 		{name: "code page from the message", in: `{\rtf1\ansi\fromhtml1 \'cf}`, opt: Options{Codepage: 1251}, kind: FromHTML, html: "П"},

@@ -125,7 +125,7 @@ func (x *renderer) endField(f *field) {
 	if len(words) < 2 {
 		return
 	}
-	format := runFormat{char: x.r.st.char, font: x.r.st.font}
+	format := runFormat{char: x.r.st.char, font: int32(x.r.st.font)}
 	switch strings.ToUpper(words[0]) {
 	case "SYMBOL":
 		if s := symbolField(words[1:]); s != "" {

@@ -398,7 +398,7 @@ func (w *textWriter) paragraphEnd() {
 }
 
 // maxQuote is how many levels of quotation are shown.
-const maxQuote = 20
+const maxQuote = 8
 
 func (w *textWriter) prefix() {
 	w.out = append(w.out, strings.Repeat("> ", min(w.quote, maxQuote))...)

@@ -109,7 +109,7 @@ func TestSetMetaCharset(t *testing.T) {
 
 // TestHTMLToTextLinear converts hostile documents of some size.
 func TestHTMLToTextLinear(t *testing.T) {
-	const n = 200000
+	const n = 100000
 	for name, in := range map[string]string{
 		"elements":    strings.Repeat("<div>", n),
 		"quotations":  strings.Repeat("<blockquote>a", n/10),

@@ -2,7 +2,7 @@ package rtf
 
 import "bytes"
 
-// kind is the kind of a token.
+// tokenKind is the kind of a token.
 type tokenKind int
 
 const (
@@ -19,11 +19,10 @@ const (
 // token is one piece of RTF. Its slices point into the source.
 type token struct {
 	kind     tokenKind
-	word     []byte // tokWord: the letters
-	param    int    // tokWord: the number, saturated to 32 bits
+	param    int // tokWord: the number, saturated to 32 bits
 	hasParam bool
 	char     byte   // tokSymbol: the character; tokHex: the value
-	text     []byte // tokText, tokBinary
+	text     []byte // tokText, tokBinary: the bytes; tokWord: the letters
 }
 
 // lexer splits RTF into tokens.
@@ -130,7 +129,7 @@ func (l *lexer) word() token {
 	for l.pos < len(l.src) && isLetter(l.src[l.pos]) {
 		l.pos++
 	}
-	t.word = l.src[start:l.pos]
+	t.text = l.src[start:l.pos]
 	negative := false
 	if l.pos+1 < len(l.src) && l.src[l.pos] == '-' && isDigit(l.src[l.pos+1]) {
 		negative = true
@@ -151,7 +150,7 @@ func (l *lexer) word() token {
 	if l.pos < len(l.src) && l.src[l.pos] == ' ' {
 		l.pos++
 	}
-	if t.hasParam && bytes.Equal(t.word, []byte("bin")) {
+	if t.hasParam && bytes.Equal(t.text, []byte("bin")) {
 		return l.binary(t.param)
 	}
 	return t

@@ -233,44 +233,44 @@ func deflate(out, rtf []byte) []byte {
 	return append(out, byte(end>>8), byte(end))
 }
 
-// matcher finds earlier occurrences by the three bytes they begin with.
+// hashBits is the size of the matcher's table.
+const hashBits = 14
+
+// matcher finds earlier occurrences by a hash of the three bytes they begin
+// with.
 type matcher struct {
 	buf  []byte
-	head map[uint32]int
-	prev []int // prev[i] is the occurrence before the one at i, -1 for none
+	head [1 << hashBits]int32 // the last place of a hash, plus one; 0 for none
+	prev []int32              // the place before the one at i, plus one
 }
 
 func newMatcher(buf []byte) *matcher {
-	return &matcher{buf: buf, head: make(map[uint32]int), prev: make([]int, len(buf))}
+	return &matcher{buf: buf, prev: make([]int32, len(buf))}
 }
 
-func (m *matcher) key(i int) (uint32, bool) {
+func (m *matcher) hash(i int) (uint32, bool) {
 	if i+2 >= len(m.buf) {
 		return 0, false
 	}
-	return uint32(m.buf[i]) | uint32(m.buf[i+1])<<8 | uint32(m.buf[i+2])<<16, true
+	v := uint32(m.buf[i]) | uint32(m.buf[i+1])<<8 | uint32(m.buf[i+2])<<16
+	return v * 0x9E3779B1 >> (32 - hashBits), true
 }
 
 func (m *matcher) add(i int) {
-	m.prev[i] = -1
-	k, ok := m.key(i)
-	if !ok {
-		return
+	if h, ok := m.hash(i); ok {
+		m.prev[i] = m.head[h]
+		m.head[h] = int32(i) + 1
 	}
-	if last, seen := m.head[k]; seen {
-		m.prev[i] = last
-	}
-	m.head[k] = i
 }
 
 // find returns the longest match for what stands at pos, within the window.
 func (m *matcher) find(pos int) (from, length int) {
-	k, ok := m.key(pos)
+	h, ok := m.hash(pos)
 	if !ok {
 		return 0, 0
 	}
-	at, seen := m.head[k]
-	for n := 0; seen && at >= 0 && pos-at < dictSize && n < maxChain; n++ {
+	at := int(m.head[h]) - 1
+	for n := 0; at >= 0 && pos-at < dictSize && n < maxChain && length < maxMatch; n++ {
 		l := 0
 		for l < maxMatch && pos+l < len(m.buf) && m.buf[at+l] == m.buf[pos+l] {
 			l++
@@ -278,7 +278,7 @@ func (m *matcher) find(pos int) (from, length int) {
 		if l > length {
 			from, length = at, l
 		}
-		at = m.prev[at]
+		at = int(m.prev[at]) - 1
 	}
 	return from, length
 }

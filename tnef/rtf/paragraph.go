@@ -1,6 +1,7 @@
 package rtf
 
 import (
+	"bytes"
 	"fmt"
 	"strconv"
 	"strings"
@@ -9,79 +10,130 @@ import (
 
 // run is a piece of a paragraph in one format.
 type run struct {
-	start  int // where in paragraph.text it begins
+	start  int32 // where in paragraph.text it begins
+	pict   int32 // index of a picture that stands here, or isText or isMark
 	format runFormat
 	link   *field
-	pict   int // index of a picture that stands here instead of text, -1 for none
-	width  int // of the picture, in pixels; 0 when unknown
-	height int
 }
 
-// paragraph collects the text up to the next \par or \cell.
+// What run.pict says of runs that are no pictures.
+const (
+	isText = -1
+	isMark = -2 // the place of an attachment
+)
+
+// maxRuns is how many runs are collected before they are written.
+const maxRuns = 512
+
+// paragraph collects the text up to the next \par or \cell: first as runs, and
+// then, from time to time and in the end, as HTML and as text.
 type paragraph struct {
 	text []byte
 	runs []run
+
+	html     htmlWriter
+	plain    []byte
+	link     *field // the link that html and plain are inside of
+	linkFrom int    // where its text begins in plain
 }
 
-func (p *paragraph) empty() bool { return len(p.runs) == 0 }
-
-func (p *paragraph) reset() { p.text, p.runs = p.text[:0], p.runs[:0] }
+func (p *paragraph) empty() bool { return len(p.runs) == 0 && len(p.html.out) == 0 }
 
 func (p *paragraph) add(b []byte, f runFormat, link *field) {
-	if n := len(p.runs); n == 0 || p.runs[n-1].format != f || p.runs[n-1].link != link || p.runs[n-1].pict >= 0 {
-		p.runs = append(p.runs, run{start: len(p.text), format: f, link: link, pict: -1})
+	if n := len(p.runs); n == 0 || p.runs[n-1].format != f || p.runs[n-1].link != link || p.runs[n-1].pict != isText {
+		p.runs = append(p.runs, run{start: int32(len(p.text)), format: f, link: link, pict: isText})
 	}
 	p.text = append(p.text, b...)
 }
 
-func (p *paragraph) addPicture(index, width, height int, link *field) {
-	p.runs = append(p.runs, run{start: len(p.text), link: link, pict: index, width: width, height: height})
+func (p *paragraph) addPicture(index int, link *field) {
+	p.runs = append(p.runs, run{start: int32(len(p.text)), link: link, pict: int32(index)})
+}
+
+func (p *paragraph) addMark(link *field) {
+	p.runs = append(p.runs, run{start: int32(len(p.text)), link: link, pict: isMark})
 }
 
 // textOf returns the text of the i-th run.
 func (p *paragraph) textOf(i int) []byte {
-	end := len(p.text)
+	end := int32(len(p.text))
 	if i+1 < len(p.runs) {
 		end = p.runs[i+1].start
 	}
 	return p.text[p.runs[i].start:end]
 }
 
-// inner returns the paragraph as HTML, without its own element.
-func (x *renderer) inner(p *paragraph) []byte {
-	w := htmlWriter{blank: true}
-	var link *field
+// writeRuns turns the runs into HTML and text.
+func (x *renderer) writeRuns() {
+	p := &x.para
+	if len(p.html.out) == 0 {
+		p.html.blank = true // HTML drops blanks at the beginning of a paragraph
+	}
 	for i := range p.runs {
 		ru := &p.runs[i]
-		if ru.link != link {
-			if link != nil {
-				w.raw("</a>")
-			}
-			if ru.link != nil {
-				w.raw(`<a href="`, escapeAttr(ru.link.href), `">`)
-			}
-			link = ru.link
+		if ru.link != p.link {
+			p.endLink()
+			p.beginLink(ru.link)
 		}
-		if ru.pict >= 0 {
-			x.image(&w, ru)
+		if ru.pict == isMark {
+			p.html.raw(objectMark)
+			p.plain = append(p.plain, objectMark...)
 			continue
 		}
+		if ru.pict >= 0 {
+			x.image(&p.html, ru)
+			p.plain = append(p.plain, "["+x.pictures[ru.pict].Name+"]"...)
+			continue
+		}
+		text := p.textOf(i)
 		open, end := x.tags(ru.format, ru.link != nil)
-		w.raw(open)
-		w.text(p.textOf(i))
-		w.raw(end)
+		p.html.raw(open)
+		p.html.text(text)
+		p.html.raw(end)
+		if ru.format.char.caps {
+			text = bytes.ToUpper(text)
+		}
+		p.plain = append(p.plain, text...)
 	}
-	if link != nil {
-		w.raw("</a>")
+	p.text, p.runs = p.text[:0], p.runs[:0]
+}
+
+func (p *paragraph) beginLink(f *field) {
+	p.link, p.linkFrom = f, len(p.plain)
+	if f != nil {
+		p.html.raw(`<a href="`, escapeAttr(f.href), `">`)
 	}
-	return w.out
+}
+
+// endLink ends the link; in text its address follows.
+func (p *paragraph) endLink() {
+	f := p.link
+	if f == nil {
+		return
+	}
+	p.link = nil
+	p.html.raw("</a>")
+	if text := string(p.plain[p.linkFrom:]); !sameLink(text, f.href) && !strings.HasPrefix(f.href, "#") {
+		p.plain = append(p.plain, " <"+strings.TrimPrefix(f.href, "mailto:")+">"...)
+	}
+}
+
+// takeParagraph returns the paragraph as HTML, without its own element, and as
+// text, and begins the next one.
+func (x *renderer) takeParagraph() (inner []byte, text string) {
+	x.writeRuns()
+	p := &x.para
+	p.endLink()
+	inner, text = p.html.out, string(p.plain)
+	p.html, p.plain = htmlWriter{}, p.plain[:0]
+	return inner, text
 }
 
 // image writes the element of a picture.
 func (x *renderer) image(w *htmlWriter, ru *run) {
 	w.raw(`<img src="cid:`, escapeAttr(x.pictures[ru.pict].ContentID), `"`)
-	if ru.width > 0 && ru.height > 0 {
-		w.raw(` width="`, strconv.Itoa(ru.width), `" height="`, strconv.Itoa(ru.height), `"`)
+	if size := x.sizes[ru.pict]; size[0] > 0 && size[1] > 0 {
+		w.raw(` width="`, strconv.Itoa(size[0]), `" height="`, strconv.Itoa(size[1]), `"`)
 	}
 	w.raw(` alt="">`)
 	w.blank = false
@@ -131,17 +183,17 @@ func (x *renderer) makeTags(f runFormat, inLink bool) (open, end string) {
 func (x *renderer) css(f runFormat, inLink bool) string {
 	var s []string
 	if f.font != x.base.font {
-		if family := x.fontFamily(f.font); family != "" && family != x.fontFamily(x.base.font) {
+		if family := x.fontFamily(int(f.font)); family != "" && family != x.fontFamily(int(x.base.font)) {
 			s = append(s, "font-family:"+family)
 		}
 	}
 	if f.char.size != x.base.char.size {
-		s = append(s, "font-size:"+points(f.char.size*10))
+		s = append(s, "font-size:"+points(int(f.char.size)*10))
 	}
-	if c := x.color(f.char.fore); c != "" && c != "#000000" && !inLink {
+	if c := x.color(int(f.char.fore)); c != "" && c != "#000000" && !inLink {
 		s = append(s, "color:"+c)
 	}
-	if c := x.color(f.char.back); c != "" && c != "#ffffff" {
+	if c := x.color(int(f.char.back)); c != "" && c != "#ffffff" {
 		s = append(s, "background-color:"+c)
 	}
 	if f.char.caps {
@@ -219,41 +271,6 @@ func (p *paraFormat) dir() string {
 	return ""
 }
 
-// plain returns the paragraph as text.
-func (x *renderer) plain(p *paragraph) string {
-	var out strings.Builder
-	for i := 0; i < len(p.runs); {
-		ru := p.runs[i]
-		if ru.link == nil {
-			x.plainRun(&out, p, i)
-			i++
-			continue
-		}
-		var text strings.Builder
-		for i < len(p.runs) && p.runs[i].link == ru.link {
-			x.plainRun(&text, p, i)
-			i++
-		}
-		out.WriteString(text.String())
-		if !sameLink(text.String(), ru.link.href) && !strings.HasPrefix(ru.link.href, "#") {
-			out.WriteString(" <" + strings.TrimPrefix(ru.link.href, "mailto:") + ">")
-		}
-	}
-	return out.String()
-}
-
-func (x *renderer) plainRun(out *strings.Builder, p *paragraph, i int) {
-	if n := p.runs[i].pict; n >= 0 {
-		out.WriteString("[" + x.pictures[n].Name + "]")
-		return
-	}
-	s := string(p.textOf(i))
-	if p.runs[i].format.char.caps {
-		s = strings.ToUpper(s)
-	}
-	out.WriteString(s)
-}
-
 // htmlWriter writes text as HTML.
 type htmlWriter struct {
 	out   []byte
@@ -292,7 +309,7 @@ func (w *htmlWriter) text(b []byte) {
 			}
 			blank = true
 		default:
-			if c >= ' ' || c == objectMark[0] {
+			if c >= ' ' {
 				w.out = append(w.out, c)
 			}
 		}

@@ -70,14 +70,17 @@ var extensions = map[string]string{
 	"image/wmf": "wmf", "image/emf": "emf", "image/x-pict": "pict",
 }
 
+// maxPictures is how many pictures a document may have.
+const maxPictures = 2000
+
 // addPicture puts a picture into the paragraph.
 func (x *renderer) addPicture(p *pict) {
 	st := &x.r.st
 	if len(p.data) == 0 || st.dest == destSkip || st.char.hidden {
 		return
 	}
-	if x.pictSize+len(p.data) > x.opt.MaxOutput {
-		x.r.warn("pictures are left out: they are larger than allowed")
+	if x.pictSize+len(p.data) > x.opt.MaxOutput || len(x.pictures) >= maxPictures {
+		x.r.warn("pictures are left out: there are more than allowed")
 		return
 	}
 	mime, data := p.file()
@@ -94,7 +97,8 @@ func (x *renderer) addPicture(p *pict) {
 	}
 	x.pictures = append(x.pictures, pic)
 	x.pictSize += len(data)
-	x.para.addPicture(n, pixels(p.goalWidth, p.scaleX), pixels(p.goalHeight, p.scaleY), st.field.link())
+	x.sizes = append(x.sizes, [2]int{pixels(p.goalWidth, p.scaleX), pixels(p.goalHeight, p.scaleY)})
+	x.para.addPicture(n, st.field.link())
 }
 
 // pixels converts twips, scaled by per cent, to the 96 pixels an inch of CSS.

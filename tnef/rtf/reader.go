@@ -45,6 +45,7 @@ type state struct {
 	para    paraFormat
 	field   *field
 	pict    *pict
+	note    bool // inside \footnote
 	page    bool // inside \background: the drawing behind the whole document
 }
 
@@ -336,8 +337,7 @@ func (r *reader) start(cp int, raw bool) {
 
 // put takes one byte of text that was escaped.
 func (r *reader) put(c byte, raw bool) {
-	switch r.st.dest {
-	case destFonts, destColors:
+	if r.st.dest == destFonts || r.st.dest == destColors {
 		r.table.text(r, []byte{c})
 		return
 	}
@@ -350,26 +350,30 @@ func (r *reader) put(c byte, raw bool) {
 
 // flush decodes and writes what is pending.
 func (r *reader) flush() {
+	r.loneSurrogate()
 	if len(r.pending) == 0 {
-		r.loneSurrogate()
 		return
 	}
-	r.loneSurrogate()
-	var s string
-	if r.pendingCP == symbolPage {
-		s = decodeSymbols(r.pending)
-	} else if len(r.pending) == 1 && textenc.IsLeadByte(r.pendingCP, r.pending[0]) {
-		// Half a character: a western one, from a writer that forgot the font.
-		s = textenc.Decode(textenc.Windows1252, r.pending)
-	} else if r.pendingRaw || r.pendingCP == textenc.UTF8 {
-		// RTF is a 7-bit format; raw bytes come from writers that may have
-		// forgotten to convert from UTF-8.
-		s = textenc.DecodeGuess(r.pendingCP, r.pending)
-	} else {
-		s = textenc.Decode(r.pendingCP, r.pending)
-	}
+	s := r.decodePending()
 	r.pending = r.pending[:0]
 	r.out.write([]byte(s))
+}
+
+func (r *reader) decodePending() string {
+	switch {
+	case r.pendingCP == symbolPage:
+		return decodeSymbols(r.pending)
+	case len(r.pending) == 1 && textenc.IsLeadByte(r.pendingCP, r.pending[0]):
+		// Half a character: a western one, from a writer that forgot the font.
+		return textenc.Decode(textenc.Windows1252, r.pending)
+	case r.pendingCP == textenc.UTF8:
+		return textenc.Decode(0, r.pending) // or 1252, where it is no UTF-8
+	case r.pendingRaw:
+		// RTF is a 7-bit format; raw bytes come from writers that may have
+		// forgotten to convert from UTF-8.
+		return textenc.DecodeGuess(r.pendingCP, r.pending)
+	}
+	return textenc.Decode(r.pendingCP, r.pending)
 }
 
 // symbolPage is the code page of symbol fonts. As in Windows (CP_SYMBOL), byte
@@ -468,7 +472,7 @@ var characters = map[string]bool{
 	"cell": true, "nestcell": true, "row": true, "nestrow": true,
 }
 
-// header are the control words that the reader acts upon itself.
+// headerWords are the control words that the reader acts upon itself.
 var headerWords = map[string]func(r *reader, n int){
 	"ansicpg": func(r *reader, n int) {
 		if textenc.Known(n) && textenc.ASCIISuperset(n) {
@@ -493,14 +497,14 @@ func (r *reader) word(t token) {
 	starred, opening := r.starred, r.opening
 	r.starred = false
 	if r.skip > 0 {
-		if characters[string(t.word)] && len(t.word) > 4 { // \rquote and the like: a fallback
+		if characters[string(t.text)] && len(t.text) > 4 { // \rquote and the like: a fallback
 			r.skip--
 			return
 		}
 		r.skip = 0
 	}
 	if starred || opening {
-		if d, ok := r.dests[string(t.word)]; ok {
+		if d, ok := r.dests[string(t.text)]; ok {
 			r.flush()
 			r.enter(d, t)
 			return
@@ -510,25 +514,24 @@ func (r *reader) word(t token) {
 			return
 		}
 	}
-	switch r.st.dest {
-	case destFonts, destColors:
+	if r.st.dest == destFonts || r.st.dest == destColors {
 		r.table.word(r, t)
 		return
 	}
-	if string(t.word) == "htmlrtf" {
+	if string(t.text) == "htmlrtf" {
 		r.flush()
 		r.st.htmlrtf = !t.hasParam || t.param != 0
 		return
 	}
-	if do, ok := headerWords[string(t.word)]; ok {
-		if string(t.word) != "u" {
+	if do, ok := headerWords[string(t.text)]; ok {
+		if string(t.text) != "u" {
 			r.flush()
 		}
 		do(r, t.param)
 		return
 	}
-	if characters[string(t.word)] {
-		r.emit(string(t.word))
+	if characters[string(t.text)] {
+		r.emit(string(t.text))
 		return
 	}
 	r.flush()

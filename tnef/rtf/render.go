@@ -40,9 +40,9 @@ var renderChars = map[string]string{
 // charFormat is how characters look. It is comparable: text of equal format is
 // one run.
 type charFormat struct {
-	size                            int  // half points
-	fore, back                      int  // indexes in the colour table; 0 is automatic
-	script                          int8 // 1 superscript, -1 subscript
+	size                            int16 // half points
+	fore, back                      int16 // indexes in the colour table; 0 is automatic
+	script                          int8  // 1 superscript, -1 subscript
 	bold, italic, underline, strike bool
 	caps, smallCaps                 bool
 	hidden                          bool // \v, or deleted by a revision
@@ -68,7 +68,7 @@ type paraFormat struct {
 // runFormat is the format of a run: characters and font.
 type runFormat struct {
 	char charFormat
-	font int
+	font int32
 }
 
 // renderer builds HTML and text from real RTF.
@@ -83,23 +83,47 @@ type renderer struct {
 	tagCache map[tagKey][2]string
 	body     container
 	levels   []*tableBuilder // the open tables, outermost first
-	row      rowDef          // what \trowd and its followers said
+	row      *rowDef         // what \trowd and its followers said
+	rowUsed  bool            // rows refer to row: see def
 	prop     string          // the property whose value comes next
 	page     string          // the colour of the page, "" for the reader's own
 	pictures []Picture
-	pictSize int // bytes in pictures
-	written  int // bytes of output so far, about
+	sizes    [][2]int // width and height of the pictures, in pixels; 0 when unknown
+	pictSize int      // bytes in pictures
+	written  int      // bytes of output so far, about
+	budget   int      // how many there may be
+
+	// What is finished of the body. Growing one slice would copy it again and
+	// again.
+	doneHTML, doneText [][]byte
 }
+
+const (
+	// maxGrowth is how many bytes of output a byte of RTF may become. Mail
+	// stays below 3; only a document of nothing but \par comes near it.
+	maxGrowth = 10
+	// freeGrowth is what any document may become, in bytes.
+	freeGrowth = 1 << 20
+	// cellWeight and so on are what a cell, a row and a table count for beside
+	// their text: markup and memory.
+	cellWeight  = 200
+	rowWeight   = 150
+	tableWeight = 800
+	// cellMarkup is about how long the markup of a cell is.
+	cellMarkup = 80
+	// chunkSize is how much of the body is collected before it counts as done.
+	chunkSize = 64 << 10
+)
 
 func render(src []byte, opt Options) Result {
 	r := newReader(src, opt, renderDests)
 	r.symbolCP = symbolPage
-	x := &renderer{r: r, opt: opt}
+	x := &renderer{r: r, opt: opt, row: &rowDef{}, budget: min(opt.MaxOutput, len(src)*maxGrowth+freeGrowth)}
 	r.run(x)
 	return x.finish()
 }
 
-func (x *renderer) full() bool { return x.written > x.opt.MaxOutput }
+func (x *renderer) full() bool { return x.written > x.budget }
 
 // write takes text for wherever it belongs.
 func (x *renderer) write(b []byte) {
@@ -119,7 +143,7 @@ func (x *renderer) write(b []byte) {
 		}
 		return
 	}
-	f := runFormat{char: st.char, font: st.font}
+	f := runFormat{char: st.char, font: int32(st.font)}
 	if f.char.hidden {
 		return
 	}
@@ -158,7 +182,12 @@ func (x *renderer) addLinked(b []byte, f runFormat, link *field) {
 		x.base, x.based, x.tagCache = f, true, nil
 	}
 	x.para.add(b, f, link)
-	x.written += len(b)
+	if len(x.para.runs) > maxRuns {
+		x.writeRuns()
+	}
+	if len(x.para.text)+len(x.para.html.out) > x.budget {
+		x.written = x.budget + 1 // no end of the paragraph in sight
+	}
 }
 
 // symbols replaces what stands in a symbol font by Unicode characters, where
@@ -183,7 +212,7 @@ func (x *renderer) symbols(b []byte) []byte {
 // writeSymbols writes text in a symbol font. Characters with a Unicode
 // equivalent no longer need the font.
 func (x *renderer) writeSymbols(b []byte, f runFormat) {
-	name := x.r.fonts[f.font].name
+	name := x.r.fonts[int(f.font)].name
 	inFont, plain := f, f
 	plain.font = x.base.font
 	for _, c := range string(b) {
@@ -206,7 +235,7 @@ func (x *renderer) char(name string) {
 		case st.dest == destLabel:
 			x.label = append(x.label, ' ')
 		case st.dest == destBody && !st.char.hidden:
-			x.add([]byte(s), runFormat{char: st.char, font: st.font})
+			x.add([]byte(s), runFormat{char: st.char, font: int32(st.font)})
 		}
 		return
 	}
@@ -232,7 +261,7 @@ func (x *renderer) char(name string) {
 }
 
 func (x *renderer) word(t token) {
-	if do, ok := renderWords[string(t.word)]; ok {
+	if do, ok := renderWords[string(t.text)]; ok {
 		do(x, t)
 	}
 }
@@ -245,6 +274,9 @@ func (x *renderer) closed(old *state) {
 	}
 	if old.field != nil && old.field != st.field {
 		x.endField(old.field)
+	}
+	if old.note && !st.note {
+		x.add([]byte("]"), runFormat{char: st.char, font: int32(st.font)})
 	}
 }
 
@@ -290,11 +322,11 @@ var renderWords = map[string]func(x *renderer, t token){
 	"up":         char(func(f *charFormat, t token) { f.script = raised(t, 1) }),
 	"dn":         char(func(f *charFormat, t token) { f.script = raised(t, -1) }),
 	"nosupersub": char(func(f *charFormat, _ token) { f.script = 0 }),
-	"fs":         char(func(f *charFormat, t token) { f.size = max(2, min(t.param, 3276)) }),
-	"cf":         char(func(f *charFormat, t token) { f.fore = t.param }),
-	"cb":         char(func(f *charFormat, t token) { f.back = t.param }),
-	"chcbpat":    char(func(f *charFormat, t token) { f.back = t.param }),
-	"highlight":  char(func(f *charFormat, t token) { f.back = t.param }),
+	"fs":         char(func(f *charFormat, t token) { f.size = int16(max(2, min(t.param, 3276))) }),
+	"cf":         char(func(f *charFormat, t token) { f.fore = colorIndex(t) }),
+	"cb":         char(func(f *charFormat, t token) { f.back = colorIndex(t) }),
+	"chcbpat":    char(func(f *charFormat, t token) { f.back = colorIndex(t) }),
+	"highlight":  char(func(f *charFormat, t token) { f.back = colorIndex(t) }),
 
 	"pard":   func(x *renderer, _ token) { x.r.st.para = paraFormat{} },
 	"ql":     alignment("left"),
@@ -315,44 +347,49 @@ var renderWords = map[string]func(x *renderer, t token){
 	"intbl":  para(func(p *paraFormat, _ int) { p.inTable = true }),
 	"itap":   para(func(p *paraFormat, n int) { p.level, p.inTable = n, n > 0 }),
 
-	"trowd":      func(x *renderer, _ token) { x.row = rowDef{} },
-	"trleft":     func(x *renderer, t token) { x.row.left = t.param },
-	"trbrdrt":    func(x *renderer, _ token) { x.row.setSide(allSides) },
-	"trbrdrh":    func(x *renderer, _ token) { x.row.setSide(allSides) },
-	"clbrdrt":    func(x *renderer, _ token) { x.row.setSide(top) },
-	"clbrdrl":    func(x *renderer, _ token) { x.row.setSide(left) },
-	"clbrdrb":    func(x *renderer, _ token) { x.row.setSide(bottom) },
-	"clbrdrr":    func(x *renderer, _ token) { x.row.setSide(right) },
-	"brdrt":      func(x *renderer, _ token) { x.row.setSide(0) }, // of a paragraph
-	"brdrb":      func(x *renderer, _ token) { x.row.setSide(0) },
-	"brdrl":      func(x *renderer, _ token) { x.row.setSide(0) },
-	"brdrr":      func(x *renderer, _ token) { x.row.setSide(0) },
-	"box":        func(x *renderer, _ token) { x.row.setSide(0) },
-	"brdrs":      func(x *renderer, _ token) { x.row.border() },
-	"brdrth":     func(x *renderer, _ token) { x.row.border() },
-	"brdrdb":     func(x *renderer, _ token) { x.row.border() },
-	"brdrdot":    func(x *renderer, _ token) { x.row.border() },
-	"brdrdash":   func(x *renderer, _ token) { x.row.border() },
-	"brdrhair":   func(x *renderer, _ token) { x.row.border() },
-	"brdroutset": func(x *renderer, _ token) { x.row.border() },
-	"brdrinset":  func(x *renderer, _ token) { x.row.border() },
-	"clcbpat":    func(x *renderer, t token) { x.row.next.back = t.param },
-	"clmgf":      func(x *renderer, _ token) { x.row.next.mergeFirst = true },
-	"clmrg":      func(x *renderer, _ token) { x.row.next.mergedLeft = true },
-	"clvmgf":     func(x *renderer, _ token) { x.row.next.spanFirst = true },
-	"clvmrg":     func(x *renderer, _ token) { x.row.next.mergedUp = true },
-	"clvertalc":  func(x *renderer, _ token) { x.row.next.valign = "middle" },
-	"clvertalb":  func(x *renderer, _ token) { x.row.next.valign = "bottom" },
-	"cellx":      func(x *renderer, t token) { x.row.cell(t.param) },
+	"trowd":      func(x *renderer, _ token) { x.row, x.rowUsed = &rowDef{}, false },
+	"trleft":     func(x *renderer, t token) { x.def().left = t.param },
+	"trbrdrt":    func(x *renderer, _ token) { x.def().setSide(allSides) },
+	"trbrdrh":    func(x *renderer, _ token) { x.def().setSide(allSides) },
+	"clbrdrt":    func(x *renderer, _ token) { x.def().setSide(top) },
+	"clbrdrl":    func(x *renderer, _ token) { x.def().setSide(left) },
+	"clbrdrb":    func(x *renderer, _ token) { x.def().setSide(bottom) },
+	"clbrdrr":    func(x *renderer, _ token) { x.def().setSide(right) },
+	"brdrt":      func(x *renderer, _ token) { x.def().setSide(0) }, // of a paragraph
+	"brdrb":      func(x *renderer, _ token) { x.def().setSide(0) },
+	"brdrl":      func(x *renderer, _ token) { x.def().setSide(0) },
+	"brdrr":      func(x *renderer, _ token) { x.def().setSide(0) },
+	"box":        func(x *renderer, _ token) { x.def().setSide(0) },
+	"brdrs":      func(x *renderer, _ token) { x.def().border() },
+	"brdrth":     func(x *renderer, _ token) { x.def().border() },
+	"brdrdb":     func(x *renderer, _ token) { x.def().border() },
+	"brdrdot":    func(x *renderer, _ token) { x.def().border() },
+	"brdrdash":   func(x *renderer, _ token) { x.def().border() },
+	"brdrhair":   func(x *renderer, _ token) { x.def().border() },
+	"brdroutset": func(x *renderer, _ token) { x.def().border() },
+	"brdrinset":  func(x *renderer, _ token) { x.def().border() },
+	"clcbpat":    func(x *renderer, t token) { x.def().next.back = t.param },
+	"clmgf":      func(x *renderer, _ token) { x.def().next.mergeFirst = true },
+	"clmrg":      func(x *renderer, _ token) { x.def().next.mergedLeft = true },
+	"clvmgf":     func(x *renderer, _ token) { x.def().next.spanFirst = true },
+	"clvmrg":     func(x *renderer, _ token) { x.def().next.mergedUp = true },
+	"clvertalc":  func(x *renderer, _ token) { x.def().next.valign = "middle" },
+	"clvertalb":  func(x *renderer, _ token) { x.def().next.valign = "bottom" },
+	"cellx":      func(x *renderer, t token) { x.def().cell(t.param) },
 
+	// A footnote has no page to stand at the foot of: it stays in the text.
+	"footnote": func(x *renderer, _ token) {
+		x.add([]byte(" ["), runFormat{char: x.r.st.char, font: int32(x.r.st.font)})
+		x.r.st.note = true
+	},
 	"background": func(x *renderer, _ token) { x.r.st.page = true },
 	"field":      func(x *renderer, _ token) { x.r.st.field = &field{outer: x.r.st.field} },
 	"fldrslt":    func(x *renderer, _ token) { x.r.st.field.result() },
 	"pntext":     func(x *renderer, _ token) { x.label = x.label[:0] },
 	"listtext":   func(x *renderer, _ token) { x.label = x.label[:0] },
 	"objattph": func(x *renderer, _ token) {
-		if x.r.st.dest == destBody {
-			x.para.add([]byte(objectMark), x.base, nil)
+		if x.r.st.dest == destBody && !x.r.st.char.hidden {
+			x.para.addMark(x.r.st.field.link())
 		}
 		x.r.dropPlaceholder()
 	},
@@ -374,6 +411,8 @@ var renderWords = map[string]func(x *renderer, t token){
 	"wbmplanes":     pictSize(func(p *pict) *int { return &p.planes }),
 	"wbmwidthbytes": pictSize(func(p *pict) *int { return &p.widthBytes }),
 }
+
+func colorIndex(t token) int16 { return int16(max(0, min(t.param, maxColors))) }
 
 func script(t token, to int8) int8 {
 	if toggle(t) {

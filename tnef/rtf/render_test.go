@@ -66,6 +66,7 @@ var renderCases = []struct {
 	{"code pages", `\'e4\f4\'cf\f0\u8364?\u-10179?\u-8694?\par`, p0 + "äП€😊</p>\n", "äП€😊\n"},
 	{"both spellings in one", `{\upr{ansi}{\*\ud{unicode \u8364?}}}\par`, p0 + "unicode €</p>\n", "unicode €\n"},
 	{"header and footer", `{\header top\par}{\footer bottom\par}{\footerf x}text\par`, p0 + "text</p>\n", "text\n"},
+	{"footnote", `a{\footnote \pard\plain\f0\fs20 see below}b\par`, p0 + "a [see below]b</p>\n", "a [see below]b\n"},
 	{"bookmark", `{\*\bkmkstart here}text{\*\bkmkend here}\par`, p0 + "text</p>\n", "text\n"},
 	{"page break", `a\page b\par\sect c\par`, p0 + "a</p>\n" + p0 + "b</p>\n" + p0 + "c</p>\n", "a\nb\nc\n"},
 
@@ -120,6 +121,9 @@ var renderCases = []struct {
 		table(row(`<td colspan="2" style="vertical-align:top;width:100pt">a</td>`), row(td("50pt", "b"), td("50pt", "c"))), "a\t\nb\tc\n"},
 	{"cells merged downwards", `\trowd\clvmgf\cellx1000\cellx2000\intbl a\cell b\cell\row\trowd\clvmrg\cellx1000\cellx2000\cell c\cell\row`,
 		table(row(`<td rowspan="2" style="vertical-align:top;width:50pt">a</td>`, td("50pt", "b")), row(td("50pt", "c"))), "a\tb\n\tc\n"},
+	{"merged cells with content", `\trowd\clvmgf\cellx1000\clmgf\cellx2000\clmrg\cellx3000\intbl a\cell b\cell c\cell\row\trowd\clvmrg\cellx1000\cellx3000 d\cell e\cell\row`,
+		table(row(`<td rowspan="2" style="vertical-align:top;width:50pt">a<br>`+"\nd</td>", `<td colspan="2" style="vertical-align:top;width:100pt">b<br>`+"\nc</td>"),
+			row(`<td colspan="2" style="vertical-align:top;width:100pt">e</td>`)), "a\tb\tc\nd\te\n"},
 	{"two paragraphs in a cell", `\trowd\cellx1000\pard\intbl a\par b\cell\row`,
 		table(row(td("50pt", p0+"a</p>\n"+p0+"b</p>"))), "a b\n"},
 	{"list in a cell", `\trowd\cellx1000\pard\intbl{\pntext\f2\'b7\tab}a\cell\row`,
@@ -181,18 +185,18 @@ func TestRenderBody(t *testing.T) {
 }
 
 func TestRenderObjects(t *testing.T) {
-	got, err := Convert([]byte(realDoc(`a\objattph\'20b\par\trowd\cellx1000\intbl c\objattph  d\cell\row\pard\objattph\par`)), Options{})
+	got, err := Convert([]byte(realDoc(`\objattph\'20\b a\b0\objattph\'20b\par\trowd\cellx1000\intbl c\objattph  d\cell\row\pard\objattph\par`)), Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	mark := func(i int) string { return "[" + string(rune('0'+i)) + "]" }
 	html, text := got.Place(mark, mark)
 	got.HTML = html
-	want := p0 + "a[0]b</p>\n" + table(row(td("50pt", "c[1]d"))) + p0 + "[2]&nbsp;</p>\n"
+	want := p0 + "[0]<b>a</b>[1]b</p>\n" + table(row(td("50pt", "c[2]d"))) + p0 + "[3]&nbsp;</p>\n"
 	if d := cmp.Diff(want, content(t, got)); d != "" {
 		t.Errorf("HTML (-want +got):\n%s", d)
 	}
-	if d := cmp.Diff("a[0]b\r\nc[1]d\r\n[2]\r\n", text); d != "" {
+	if d := cmp.Diff("[0]a[1]b\r\nc[2]d\r\n[3]\r\n", text); d != "" {
 		t.Errorf("text (-want +got):\n%s", d)
 	}
 }

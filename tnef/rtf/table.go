@@ -1,6 +1,7 @@
 package rtf
 
 import (
+	"bytes"
 	"slices"
 	"sort"
 	"strconv"
@@ -9,8 +10,8 @@ import (
 
 const (
 	// maxTableDepth caps tables inside tables.
-	maxTableDepth = 8
-	// maxCells caps the cells that a row defines.
+	maxTableDepth = 6
+	// maxCells caps the cells of a row. Word allows 63.
 	maxCells = 512
 )
 
@@ -67,30 +68,50 @@ func (d *rowDef) cell(edge int) {
 	d.next, d.side, d.whole = cellDef{}, 0, false
 }
 
+// tableCell is a finished cell.
+type tableCell struct {
+	html, text []byte
+	align      align
+}
+
+// absorb adds the content of a cell that was merged into this one. Such cells
+// are empty as a rule; what they hold must not be lost.
+func (c *tableCell) absorb(other *tableCell) {
+	if len(other.html) == 0 || string(other.html) == "&nbsp;" {
+		return
+	}
+	c.html = append(append(c.html, "<br>\r\n"...), other.html...)
+}
+
 // tableRow is a finished row.
 type tableRow struct {
-	def   rowDef
-	cells []container
+	def   *rowDef // shared by rows of the same shape
+	cells []tableCell
 }
 
 // tableBuilder is a table under construction.
 type tableBuilder struct {
 	rows  []tableRow
-	cells []container // of the row that is being read
+	cells []tableCell // of the row that is being read
 	cell  container   // the cell that is being read
 }
 
 // container returns what paragraphs of a table level go into (0 is the body),
 // closing deeper tables and opening missing ones.
 func (x *renderer) container(level int) *container {
-	level = min(level, maxTableDepth)
+	level = x.depth(level)
 	for len(x.levels) > level {
 		x.closeTable()
 	}
-	for len(x.levels) < level {
+	if len(x.levels) < level {
 		x.levels = append(x.levels, &tableBuilder{})
 	}
 	return x.at(level)
+}
+
+// depth is the level that a table can really have: tables nest one by one.
+func (x *renderer) depth(level int) int {
+	return max(0, min(level, maxTableDepth, len(x.levels)+1))
 }
 
 func (x *renderer) at(level int) *container {
@@ -102,23 +123,34 @@ func (x *renderer) at(level int) *container {
 
 // endCell ends a cell of a table level, and its last paragraph with it.
 func (x *renderer) endCell(level int) {
-	level = min(level, maxTableDepth)
-	if level > 1 && len(x.levels) < level-1 {
-		level = len(x.levels) + 1
-	}
+	level = x.depth(level)
 	c := x.container(level)
 	if !x.para.empty() || len(x.label) > 0 || c.paras == 0 {
 		p := x.r.st.para
 		x.putParagraph(c, &p)
 	}
-	c.closeLists(0)
 	t := x.levels[level-1]
-	t.cells = append(t.cells, t.cell)
+	t.endCell()
+	x.written += cellWeight * level // it is copied from level to level
+	if len(t.cells) >= maxCells {
+		x.addRow(t)
+	}
+}
+
+// endCell adds the cell that was read to the row.
+func (t *tableBuilder) endCell() {
+	c := &t.cell
+	c.closeLists(0)
+	done := tableCell{html: bytes.TrimSuffix(c.html, []byte("\r\n")), text: c.text}
+	if c.only != nil {
+		done.html, done.align = c.only, c.format.align
+	}
+	t.cells = append(t.cells, done)
 	t.cell = container{}
 }
 
 func (x *renderer) endRow(level int) {
-	level = min(level, maxTableDepth)
+	level = x.depth(level)
 	if len(x.levels) < level {
 		return
 	}
@@ -127,11 +159,26 @@ func (x *renderer) endRow(level int) {
 	}
 	x.container(level)
 	t := x.levels[level-1]
+	x.addRow(t)
+}
+
+// addRow adds the cells that were read to the table, as a row.
+func (x *renderer) addRow(t *tableBuilder) {
 	if len(t.cells) > 0 {
-		t.rows = append(t.rows, tableRow{def: x.row, cells: t.cells})
-		t.cells = nil
-		x.row.cells = slices.Clip(x.row.cells) // a later \cellx must not write into it
+		t.rows = append(t.rows, tableRow{def: x.row, cells: slices.Clip(t.cells)})
+		t.cells, x.rowUsed = nil, true
+		x.written += rowWeight
 	}
+}
+
+// def returns what \trowd and the words after it said, to be changed.
+func (x *renderer) def() *rowDef {
+	if x.rowUsed { // rows have it already
+		d := *x.row
+		d.cells = slices.Clip(d.cells)
+		x.row, x.rowUsed = &d, false
+	}
+	return x.row
 }
 
 // closeTable writes the innermost table into what is around it.
@@ -139,12 +186,9 @@ func (x *renderer) closeTable() {
 	n := len(x.levels)
 	t := x.levels[n-1]
 	if t.cell.paras > 0 {
-		t.cell.closeLists(0)
-		t.cells = append(t.cells, t.cell)
+		t.endCell()
 	}
-	if len(t.cells) > 0 { // a row that never ended
-		t.rows = append(t.rows, tableRow{def: x.row, cells: t.cells})
-	}
+	x.addRow(t) // one that never ended
 	x.levels = x.levels[:n-1]
 	if len(t.rows) == 0 {
 		return
@@ -152,7 +196,8 @@ func (x *renderer) closeTable() {
 	c := x.at(n - 1)
 	c.closeLists(0)
 	c.paras++
-	c.only = nil
+	c.settle()
+	x.written += tableWeight
 	c.html = x.appendTable(c.html, t)
 	for i := range t.rows {
 		c.text = appendRowText(c.text, t.rows[i].cells)
@@ -160,7 +205,7 @@ func (x *renderer) closeTable() {
 }
 
 // appendRowText writes the cells of a row on one line, separated by tabs.
-func appendRowText(out []byte, cells []container) []byte {
+func appendRowText(out []byte, cells []tableCell) []byte {
 	for i := range cells {
 		if i > 0 {
 			out = append(out, '\t')
@@ -176,7 +221,7 @@ func appendRowText(out []byte, cells []container) []byte {
 func (t *tableBuilder) edges() []int {
 	var e []int
 	for i := range t.rows {
-		d := &t.rows[i].def
+		d := t.rows[i].def
 		e = append(e, d.left)
 		for j := range min(len(d.cells), len(t.rows[i].cells)) {
 			e = append(e, d.cells[j].edge)
@@ -188,8 +233,8 @@ func (t *tableBuilder) edges() []int {
 
 // gridCell is a cell with its place in the grid.
 type gridCell struct {
-	content    *container
-	def        cellDef
+	content    *tableCell
+	def        *cellDef
 	start, end int // edges, in twips
 	rowspan    int
 	gone       bool // merged into another
@@ -209,6 +254,7 @@ func (t *tableBuilder) grid() [][]gridCell {
 			switch {
 			case c.def.mergedUp && ok && at.last == i-1:
 				grid[at.row][at.col].rowspan++
+				grid[at.row][at.col].content.absorb(c.content)
 				c.gone = true
 				at.last = i
 				open[c.start] = at
@@ -220,18 +266,22 @@ func (t *tableBuilder) grid() [][]gridCell {
 	return grid
 }
 
+// undefinedCell describes cells beyond those that their row defines.
+var undefinedCell cellDef
+
 func layRow(r *tableRow) []gridCell {
-	var row []gridCell
+	row := make([]gridCell, 0, len(r.cells))
 	start := r.def.left
 	for j := range r.cells {
-		c := gridCell{content: &r.cells[j], rowspan: 1, start: start, end: start}
+		c := gridCell{content: &r.cells[j], def: &undefinedCell, rowspan: 1, start: start, end: start}
 		if j < len(r.def.cells) {
-			c.def = r.def.cells[j]
+			c.def = &r.def.cells[j]
 			c.end = max(start, c.def.edge)
 		}
 		start = c.end
 		if c.def.mergedLeft && len(row) > 0 {
 			row[len(row)-1].end = c.end
+			row[len(row)-1].content.absorb(c.content)
 			continue
 		}
 		row = append(row, c)
@@ -240,6 +290,13 @@ func layRow(r *tableRow) []gridCell {
 }
 
 func (x *renderer) appendTable(out []byte, t *tableBuilder) []byte {
+	size := 0
+	for i := range t.rows {
+		for _, c := range t.rows[i].cells {
+			size += len(c.html) + cellMarkup
+		}
+	}
+	out = slices.Grow(out, size)
 	edges := t.edges()
 	column := func(edge int) int { return sort.SearchInts(edges, edge) }
 	out = append(out, `<table cellspacing="0" cellpadding="4" style="border-collapse:collapse">`+"\r\n"...)
@@ -258,20 +315,12 @@ func (x *renderer) appendTable(out []byte, t *tableBuilder) []byte {
 				out = append(out, ` rowspan="`+strconv.Itoa(c.rowspan)+`"`...)
 			}
 			out = append(out, ` style="`+x.cellStyle(c, t.rows[i].def.rows)+`">`...)
-			out = appendCell(out, c.content)
+			out = append(out, c.content.html...)
 			out = append(out, "</td>\r\n"...)
 		}
 		out = append(out, "</tr>\r\n"...)
 	}
 	return append(out, "</table>\r\n"...)
-}
-
-// appendCell writes what is in a cell; a lone paragraph needs no element.
-func appendCell(out []byte, c *container) []byte {
-	if c.paras == 1 && c.only != nil {
-		return append(out, c.only...)
-	}
-	return append(out, strings.TrimSuffix(string(c.html), "\r\n")...)
 }
 
 var sideNames = []struct {
@@ -302,7 +351,7 @@ func (x *renderer) cellStyle(c *gridCell, rowBorders sides) string {
 	if color := x.color(c.def.back); color != "" {
 		s += ";background-color:" + color
 	}
-	if c.content.only != nil && c.content.align != "" && c.content.align != "left" {
+	if c.content.align != "" && c.content.align != "left" {
 		s += ";text-align:" + string(c.content.align)
 	}
 	return s

@@ -12,6 +12,9 @@ type color struct {
 	set     bool
 }
 
+// maxFontName is longer than any font's name, in bytes.
+const maxFontName = 256
+
 // tableParser reads \fonttbl and \colortbl.
 type tableParser struct {
 	font    font
@@ -32,7 +35,7 @@ func (p *tableParser) word(r *reader, t token) {
 		p.colorWord(t)
 		return
 	}
-	switch w := string(t.word); w {
+	switch w := string(t.text); w {
 	case "f":
 		p.endFont(r)
 		p.font, p.number, p.any = font{charset: -1}, t.param, true
@@ -49,7 +52,9 @@ func (p *tableParser) word(r *reader, t token) {
 	case "u": // a name in Unicode; the byte that stands in for it follows
 		r.skip = r.st.uc
 		p.decodeName(r)
-		p.decoded += string(rune(uint16(t.param)))
+		if len(p.decoded) < maxFontName {
+			p.decoded += string(rune(uint16(t.param)))
+		}
 	default:
 		if css, ok := families[w]; ok {
 			p.font.family = css
@@ -59,7 +64,7 @@ func (p *tableParser) word(r *reader, t token) {
 
 func (p *tableParser) colorWord(t token) {
 	v := uint8(max(0, min(t.param, 255)))
-	switch string(t.word) {
+	switch string(t.text) {
 	case "red":
 		p.color.r, p.color.set = v, true
 	case "green":
@@ -84,7 +89,7 @@ func (p *tableParser) text(r *reader, b []byte) {
 			p.endFont(r)
 			continue
 		}
-		if len(p.name) < 256 {
+		if len(p.name) < maxFontName {
 			p.name = append(p.name, c)
 		}
 	}
@@ -103,7 +108,7 @@ func (p *tableParser) decodeName(r *reader) {
 	if cp == 0 {
 		cp = r.docCP
 	}
-	if len(p.decoded) < 1024 {
+	if len(p.decoded) < maxFontName {
 		p.decoded += textenc.DecodeGuess(cp, p.name)
 	}
 	p.name = p.name[:0]
