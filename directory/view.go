@@ -1,10 +1,10 @@
 package directory
 
 import (
+	"bytes"
 	"hash/maphash"
 	"iter"
 	"slices"
-	"strings"
 )
 
 // View is a picture of the directory at one moment. It is immutable and safe for use by any number of goroutines. Its zero value holds nothing.
@@ -88,11 +88,7 @@ func (v *View) Find(key Key, value string, dst []Ref) []Ref {
 
 // owns tells whether the object at loc has the folded value under key.
 func (v *View) owns(loc uint32, key Key, folded []byte) bool {
-	b := v.arena.at(loc)
-	if len(b) > 64 && b[64] == 1 && len(folded) == 0 {
-		return false
-	}
-	rec := recordAt(b)
+	rec := recordAt(v.arena.at(loc))
 	switch f := rec.fields(v); key {
 	case KeyMail:
 		mail, ok := rec.mail(v)
@@ -143,27 +139,19 @@ func equalFold(t text, folded []byte) bool {
 func (v *View) Object(r Ref) Object {
 	rec := recordAt(v.arena.at(uint32(r)))
 	o := Object{Ref: r, GUID: rec.guid(), Kind: rec.kind()}
-
-	// All strings are collected in one buffer and cut from it in the end: one allocation for all.
+	// All strings are gathered in one buffer, and cut from it in the end: one allocation for all.
 	var space [1024]byte
+	var endSpace [24]textEnd
 	buf := v.appendDN(space[:0], rec)
-	dn := len(buf)
-	type span struct {
-		to  *string // nil: a proxy
-		end int
-	}
-	var spanSpace [24]span
-	spans := spanSpace[:0]
+	ends := append(endSpace[:0], textEnd{&o.DN, len(buf)})
 	add := func(to *string, t text) {
 		buf = t.appendTo(buf)
-		spans = append(spans, span{to: to, end: len(buf)})
+		ends = append(ends, textEnd{to, len(buf)})
 	}
-	proxies := 0
 	for f := rec.fields(v); f.next(); {
 		switch f.tag {
 		case tagProxy:
 			add(nil, f.text)
-			proxies++
 		case tagMail:
 			add(&o.Mail, f.text)
 		case tagMailProxy:
@@ -177,8 +165,8 @@ func (v *View) Object(r Ref) Object {
 		case tagDisplay:
 			add(&o.DisplayName, f.text)
 		case tagDisplayRDN:
-			_, value, _ := strings.Cut(string(rec.rdn(v)), "=")
-			add(&o.DisplayName, text{pre: value})
+			_, value, _ := bytes.Cut(rec.rdn(v), []byte("="))
+			add(&o.DisplayName, text{mid: value})
 		case tagTarget:
 			add(&o.TargetAddress, f.text)
 		case tagTargetProxy:
@@ -194,21 +182,37 @@ func (v *View) Object(r Ref) Object {
 			*o.ints()[f.tag-tagInt] = Int{Value: unzigzag(f.number), Set: true}
 		}
 	}
-	all := string(buf)
-	o.DN = all[:dn]
-	if proxies > 0 {
-		o.ProxyAddresses = make([]string, 0, proxies)
-	}
-	start := dn
-	for _, s := range spans {
-		if s.to == nil {
-			o.ProxyAddresses = append(o.ProxyAddresses, all[start:s.end])
-		} else {
-			*s.to = all[start:s.end]
-		}
-		start = s.end
-	}
+	o.ProxyAddresses = cutTexts(string(buf), ends)
 	return o
+}
+
+// textEnd is where a string ends, and whose it is.
+type textEnd struct {
+	to  *string // nil: a proxy
+	end int
+}
+
+// cutTexts gives each string to whom it belongs, and returns the proxies.
+func cutTexts(all string, ends []textEnd) (proxies []string) {
+	n := 0
+	for _, e := range ends {
+		if e.to == nil {
+			n++
+		}
+	}
+	if n > 0 {
+		proxies = make([]string, 0, n)
+	}
+	start := 0
+	for _, e := range ends {
+		if e.to == nil {
+			proxies = append(proxies, all[start:e.end])
+		} else {
+			*e.to = all[start:e.end]
+		}
+		start = e.end
+	}
+	return proxies
 }
 
 // appendDN appends the DN of a record.

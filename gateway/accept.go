@@ -147,7 +147,7 @@ func (g *Gateway) deliverThenAcknowledge(s *state, it *spool.Item, body *message
 	done := make(chan []outbound.Result, 1)
 	go func() {
 		defer body.Close()
-		done <- g.attempt(g.deliveries, it, body.Bytes())
+		done <- g.attempt(g.deliveries, it, body.Bytes(), nil)
 	}()
 	timer := time.NewTimer(s.cfg.Delivery.AckAfter)
 	defer timer.Stop()

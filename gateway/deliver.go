@@ -15,25 +15,42 @@ import (
 	"github.com/coexist-mail/coexist/routing"
 )
 
-// attempt tries every recipient that is not settled, all sides at once, and returns a result for each recipient of the item, in
-// the same order; settled ones have the zero Result. It does not change the item.
-func (g *Gateway) attempt(ctx context.Context, it *spool.Item, body []byte) []outbound.Result {
+// attempt tries every recipient that waits, all sides at once, and returns a result for each recipient of the item, in the same order;
+// those that were not tried have the zero Result. It does not change the item. sideDone, unless nil, is called with the results of
+// each side, in the same form, when they are there; the calls may overlap.
+func (g *Gateway) attempt(ctx context.Context, it *spool.Item, body []byte, sideDone func([]outbound.Result)) []outbound.Result {
 	results := make([]outbound.Result, len(it.Recipients))
+	bySide := map[routing.Side][]int{} // all of it before the first attempt ends, since sideDone may change the item
+	for _, side := range routing.Sides {
+		if which := waiting(it, side); len(which) > 0 {
+			bySide[side] = which
+		}
+	}
 	var wg sync.WaitGroup
-	for _, side := range []routing.Side{routing.OnPrem, routing.Cloud, routing.Internet} {
-		var which []int
-		for i := range it.Recipients {
-			if r := &it.Recipients[i]; r.State == spool.RecipientWaiting && r.Side == side {
-				which = append(which, i)
+	for side, which := range bySide {
+		wg.Go(func() {
+			g.attemptSide(ctx, it, body, side, which, results)
+			if sideDone != nil {
+				own := make([]outbound.Result, len(results))
+				for _, i := range which {
+					own[i] = results[i]
+				}
+				sideDone(own)
 			}
-		}
-		if len(which) == 0 {
-			continue
-		}
-		wg.Go(func() { g.attemptSide(ctx, it, body, side, which, results) })
+		})
 	}
 	wg.Wait()
 	return results
+}
+
+// waiting are the recipients, by index, that wait for a side.
+func waiting(it *spool.Item, side routing.Side) (which []int) {
+	for i := range it.Recipients {
+		if r := &it.Recipients[i]; r.State == spool.RecipientWaiting && r.Side == side {
+			which = append(which, i)
+		}
+	}
+	return which
 }
 
 // attemptSide tries the recipients of one side.
@@ -89,6 +106,13 @@ type changes struct {
 	expired           []int         // given up: they failed as well
 	relayed           []int         // delivered to a host without DSN although the sender asked to hear of success
 	wait              time.Duration // the least time until the next attempt that a reply asked for
+}
+
+func (c *changes) add(o changes) {
+	c.delivered = append(c.delivered, o.delivered...)
+	c.failed = append(c.failed, o.failed...)
+	c.relayed = append(c.relayed, o.relayed...)
+	c.wait = max(c.wait, o.wait)
 }
 
 // apply writes the results into the item.

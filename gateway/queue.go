@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
+	"github.com/coexist-mail/coexist/gateway/outbound"
 	"github.com/coexist-mail/coexist/gateway/spool"
 	"github.com/coexist-mail/coexist/gateway/trace"
 	"github.com/coexist-mail/coexist/routing"
@@ -25,7 +27,7 @@ func (g *Gateway) runQueued(ctx context.Context, it *spool.Item) spool.Outcome {
 	defer stored.Close()
 	before := settled(it)
 	g.routeAgain(it)
-	changed := g.apply(it, g.attempt(ctx, it, stored.Bytes()))
+	changed := g.attemptQueued(ctx, it, stored.Bytes())
 	if ctx.Err() != nil && !it.Settled() && len(changed.failed)+len(changed.delivered) == 0 {
 		return spool.Outcome{NotTried: true, At: g.now()} // we are shutting down: nothing was learnt
 	}
@@ -43,6 +45,30 @@ func (g *Gateway) runQueued(ctx context.Context, it *spool.Item) spool.Outcome {
 		return spool.Outcome{NotTried: true, At: at}
 	}
 	return spool.Outcome{At: g.now().Add(max(g.scheduler.NextDelay(it.Attempts+1), changed.wait))}
+}
+
+// attemptQueued is attempt, recording what each side did as soon as it is known: a side that hangs must not keep what another took from
+// being on record, or a crash would deliver it twice.
+func (g *Gateway) attemptQueued(ctx context.Context, it *spool.Item, body []byte) (all changes) {
+	var mu sync.Mutex
+	sides := 0
+	for _, side := range routing.Sides {
+		if len(waiting(it, side)) > 0 {
+			sides++
+		}
+	}
+	g.attempt(ctx, it, body, func(results []outbound.Result) {
+		mu.Lock()
+		defer mu.Unlock()
+		all.add(g.apply(it, results))
+		if sides--; sides == 0 || it.Settled() {
+			return // the scheduler records the whole
+		}
+		if err := g.store.Update(context.WithoutCancel(ctx), it); err != nil {
+			g.log.Error("cannot record a delivery yet", "id", it.ID, "error", err)
+		}
+	})
+	return all
 }
 
 // settled tells which recipients were settled before an attempt.
@@ -133,7 +159,7 @@ func (g *Gateway) expire(s *state, it *spool.Item) (expired []int) {
 	}
 	for i := range it.Recipients {
 		r := &it.Recipients[i]
-		if r.State != spool.RecipientWaiting {
+		if r.State != spool.RecipientWaiting || g.sideHolds.get(r.Side) != "" { // a fault of configuration is not the sender's trouble
 			continue
 		}
 		r.State = spool.RecipientFailed

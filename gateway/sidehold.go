@@ -112,5 +112,5 @@ func adviceDelay(side routing.Side, res *outbound.Result) time.Duration {
 
 // kick makes the mail of a side due.
 func (g *Gateway) kick(side routing.Side) int {
-	return g.scheduler.Kick(func(e spool.Entry) bool { return e.Lane == string(side) })
+	return g.scheduler.Kick(func(e spool.Entry) bool { return e.Side() == side })
 }

@@ -17,6 +17,9 @@ const (
 	Gateway  Side = ""
 )
 
+// Sides are those that mail is delivered to.
+var Sides = []Side{OnPrem, Cloud, Internet}
+
 // Action is what happens to a recipient.
 type Action string
 
