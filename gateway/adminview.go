@@ -39,6 +39,9 @@ func (g adminView) Ready() (string, error) {
 // DirectoryStatus is what `coexist directory status` prints.
 func (g *Gateway) DirectoryStatus() directory.Status { return g.directory.Status() }
 
+// FlushTrace writes the events that are still in memory.
+func (g adminView) FlushTrace() { g.trace.Flush() }
+
 // Queue lists the queue.
 func (g adminView) Queue(ctx context.Context, f func(*spool.Item) bool) error {
 	return g.store.List(ctx, spool.Filter{}, f)

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/coexist-mail/coexist/gateway/admin"
 	"github.com/coexist-mail/coexist/gateway/trace"
 )
 
@@ -37,6 +38,8 @@ func (c *traceCmd) Run(s *streams) error {
 	r := trace.NewReader(filepath.Join(cfg.DataDir, "trace"))
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
+	// A running gateway has the latest events in memory; whether there is one does not matter otherwise.
+	_ = admin.NewClient(cfg.Admin.Address).FlushTrace(ctx)
 	if c.Follow {
 		err := r.Follow(ctx, q, func(e trace.Event) error { return c.print(s, e) })
 		if ctx.Err() != nil {

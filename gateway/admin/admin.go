@@ -27,6 +27,8 @@ type Gateway interface {
 	Queue(ctx context.Context, f func(*spool.Item) bool) error
 	QueueItem(ctx context.Context, id string) (*spool.Item, error)
 	QueueRaw(ctx context.Context, id string, w io.Writer) error
+	// FlushTrace puts the events so far where a reader of the trace sees them.
+	FlushTrace()
 	Holds(ctx context.Context) ([]spool.Hold, error)
 	AddHold(ctx context.Context, h spool.Hold) error
 	ReleaseHold(ctx context.Context, address string) error
@@ -53,6 +55,10 @@ func NewHandler(g Gateway, metrics http.Handler, log *slog.Logger) http.Handler 
 	mux.HandleFunc("GET /api/queue/{id}", h.queueItem)
 	mux.HandleFunc("GET /api/queue/{id}/raw", h.queueRaw)
 	mux.HandleFunc("POST /api/queue/{id}/{verb}", h.control(h.queueDo))
+	mux.HandleFunc("GET /api/trace/flush", func(w http.ResponseWriter, _ *http.Request) {
+		g.FlushTrace()
+		w.WriteHeader(http.StatusNoContent)
+	})
 	mux.HandleFunc("GET /api/holds", h.holds)
 	mux.HandleFunc("POST /api/holds", h.control(h.addHold))
 	mux.HandleFunc("DELETE /api/holds/{address}", h.control(h.releaseHold))

@@ -82,6 +82,11 @@ func (c *Client) QueueDo(ctx context.Context, verb, id string) error {
 	return c.do(ctx, http.MethodPost, "/api/queue/"+url.PathEscape(id)+"/"+url.PathEscape(verb), nil, func(io.Reader) error { return nil })
 }
 
+// FlushTrace makes a running gateway write the events of its trace that are still in memory.
+func (c *Client) FlushTrace(ctx context.Context) error {
+	return c.do(ctx, http.MethodGet, "/api/trace/flush", nil, func(io.Reader) error { return nil })
+}
+
 // Holds asks for the addresses whose mail waits.
 func (c *Client) Holds(ctx context.Context) (holds []spool.Hold, err error) {
 	err = c.get(ctx, "/api/holds", &holds)
