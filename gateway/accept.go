@@ -9,6 +9,7 @@ import (
 
 	"github.com/emersion/go-smtp"
 
+	"github.com/coexist-mail/coexist/gateway/bounce"
 	"github.com/coexist-mail/coexist/gateway/inbound"
 	"github.com/coexist-mail/coexist/gateway/message"
 	"github.com/coexist-mail/coexist/gateway/outbound"
@@ -114,6 +115,11 @@ func addRecipients(it *spool.Item, seen map[string]bool, asked message.Recipient
 	leaves := d.Members
 	if d.Action == routing.Relay {
 		leaves = []routing.Decision{d}
+	} else if bounce.Wanted(it.Envelope, asked, bounce.Expanded) {
+		// RFC 3461 5.2.7: the sender hears that it went to the members, and nothing more of success.
+		it.Recipients = append(it.Recipients, spool.Recipient{Asked: asked.Address, State: spool.RecipientExpanded,
+			Notify: asked.Notify, ORcptType: asked.ORcptType, ORcpt: asked.ORcpt})
+		asked.Notify = withoutSuccess(asked.Notify)
 	}
 	for _, leaf := range leaves {
 		key := leafKey(leaf.Side, leaf.Address)
@@ -130,6 +136,30 @@ func addRecipients(it *spool.Item, seen map[string]bool, asked message.Recipient
 		}
 		it.Recipients = append(it.Recipients, r)
 	}
+}
+
+// withoutSuccess is what the members of a group inherit of NOTIFY.
+func withoutSuccess(notify []string) []string {
+	var rest []string
+	for _, n := range notify {
+		if !strings.EqualFold(n, "SUCCESS") {
+			rest = append(rest, n)
+		}
+	}
+	if len(rest) == 0 {
+		return []string{"NEVER"}
+	}
+	return rest
+}
+
+// expanded are the groups, by index, whose sender asked to hear of success.
+func expanded(it *spool.Item) (which []int) {
+	for i := range it.Recipients {
+		if it.Recipients[i].State == spool.RecipientExpanded {
+			which = append(which, i)
+		}
+	}
+	return which
 }
 
 // leafKey names a place that a message must reach once.
@@ -163,9 +193,9 @@ func (g *Gateway) deliverThenAcknowledge(s *state, it *spool.Item, body *message
 // settleDirect answers by what the next hops said.
 func (g *Gateway) settleDirect(s *state, it *spool.Item, body *message.Buffer, results []outbound.Result) *smtp.SMTPError {
 	changed := g.apply(it, results)
-	if len(changed.failed) == len(it.Recipients) {
+	if len(changed.failed) == len(it.Recipients)-len(expanded(it)) {
 		// Nothing was accepted and nothing bounces: the sender hears what the next hop said.
-		return passOn(results[0].Reply)
+		return passOn(results[changed.failed[0]].Reply)
 	}
 	if err := g.notify(s, it, body.Bytes(), nil, changed); err != nil {
 		return g.cannotSpool(it, err)
@@ -192,6 +222,7 @@ func (g *Gateway) spoolFirst(it *spool.Item, body *message.Buffer) *smtp.SMTPErr
 	if err := g.store.Put(g.deliveries, it, spool.Segments{body.Bytes()}); err != nil {
 		return g.cannotSpool(it, err)
 	}
+	g.tryDSN(g.state.Load(), it, body.Bytes(), notice{kind: bounce.Expanded, which: expanded(it)})
 	g.scheduler.Add(it)
 	return accepted(it)
 }

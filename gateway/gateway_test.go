@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/textproto"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -618,5 +619,49 @@ func TestHoldForAMove(t *testing.T) {
 	waitEmptyQueue(t, g)
 	if err := c.ReleaseHold(ctx, "lynner@contoso.com"); !errors.Is(err, spool.ErrNotFound) {
 		t.Errorf("releasing twice: %v", err)
+	}
+}
+
+// NOTIFY=SUCCESS: a next hop with DSN answers for itself, one without gives a "relayed" DSN, a group an "expanded" one.
+func TestSuccessNotices(t *testing.T) {
+	notify := func(g *gatewaytest.Gateway, to string) {
+		t.Helper()
+		nc, err := g.Dial(routing.Internet)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer nc.Close()
+		c := textproto.NewConn(nc)
+		for _, step := range []struct {
+			say    string
+			expect int
+		}{{"", 220}, {"EHLO x", 250}, {"MAIL FROM:<" + sender + "> RET=HDRS ENVID=e1", 250}, {"RCPT TO:<" + to + "> NOTIFY=SUCCESS", 250}, {"DATA", 354}, {"Subject: x\r\n\r\nbody\r\n.", 250}} {
+			if step.say != "" {
+				c.PrintfLine("%s", step.say)
+			}
+			if _, _, err := c.ReadResponse(step.expect); err != nil {
+				t.Fatalf("%s: %v", step.say, err)
+			}
+		}
+	}
+	g := gatewaytest.StartWith(t, gatewaytest.Options{Cloud: fakemta.Options{Extensions: []string{"PIPELINING"}}})
+	notify(g, "adelev@contoso.com")
+	if m := g.WaitOnPrem(1)[0]; !slices.Contains(m.RecipientParams[0], "NOTIFY=SUCCESS") || !slices.Contains(m.SenderParams, "ENVID=e1") {
+		t.Errorf("the parameters were not passed on: %v %v", m.SenderParams, m.RecipientParams)
+	}
+	notify(g, "meganb@contoso.com")
+	if dsn := string(g.WaitInternet(1)[0].Data); !strings.Contains(dsn, "Action: relayed") || !strings.Contains(dsn, "Original-Envelope-Id: e1") {
+		t.Errorf("not a relayed DSN:\n%s", dsn)
+	}
+	notify(g, "salesteam@contoso.com")
+	if dsn := string(g.WaitInternet(2)[1].Data); !strings.Contains(dsn, "Action: expanded") {
+		t.Errorf("not an expanded DSN:\n%s", dsn)
+	}
+	if m := g.WaitOnPrem(2)[1]; !slices.Contains(m.RecipientParams[0], "NOTIFY=NEVER") {
+		t.Errorf("the members inherited %v", m.RecipientParams)
+	}
+	waitEmptyQueue(t, g)
+	if n := len(g.Internet.Messages()); n != 2 {
+		t.Errorf("%d DSNs, want 2", n)
 	}
 }

@@ -25,6 +25,9 @@ func (g *Gateway) notify(s *state, it *spool.Item, body []byte, before []bool, c
 	if err := g.sendDSN(s, it, body, failure); err != nil {
 		return err
 	}
+	if before == nil { // the first attempt
+		g.tryDSN(s, it, body, notice{kind: bounce.Expanded, which: expanded(it)})
+	}
 	g.tryDSN(s, it, body, notice{kind: bounce.Relayed, which: changed.relayed})
 	due := it.DelayNoticeDue(g.now(), s.cfg.Delivery.DelayNotice)
 	if len(due) > 0 && !message.Inspect(body).Automatic { // nobody waits for news of what no person sent
