@@ -43,7 +43,11 @@ func (g *Gateway) transform(it *spool.Item, body []byte, side routing.Side) vari
 		return variant{content: s.firewall.Apply(boundary, message.AppendField(nil, tnefField, "failed"), body)}
 	}
 	top := message.AppendField(nil, tnefField, report.HeaderValue(Version()))
-	return variant{content: s.firewall.Apply(boundary, top, converted.Bytes()), converted: converted}
+	v := variant{content: s.firewall.Apply(boundary, top, converted.Bytes()), converted: converted}
+	var scan message.Scanner
+	scan.Write(converted.Bytes())
+	v.eightBit = scan.Findings().EightBit
+	return v
 }
 
 // convertTNEF shields the path of a message from bugs of the converter: a message that makes it panic is passed on as it is.
@@ -54,5 +58,5 @@ func (g *Gateway) convertTNEF(dst *message.Buffer, body []byte) (report tnef.Rep
 			err = errConversionBug
 		}
 	}()
-	return tnef.ConvertMessage(dst, body, &tnef.Options{})
+	return tnef.ConvertMessage(dst, body, &tnef.Options{Scratch: func() (tnef.ScratchBuffer, error) { return message.NewBuffer(g.scratchDir, message.DefaultMemory), nil }})
 }
