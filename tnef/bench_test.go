@@ -23,12 +23,14 @@ func noise(n int) []byte {
 	return b
 }
 
-// bigMessage holds one attachment of n octets.
-func bigMessage(n int) []byte {
+// bigStream holds one attachment of n octets.
+func bigStream(n int) []byte {
 	s := tneftest.Stream{Codepage: 1252, Props: []mapi.Property{tneftest.Text(mapi.TagBody, "see the file")},
 		Attachments: []tneftest.Attachment{{Title: "video.mp4", Data: noise(n)}}}
-	return tneftest.Wrap(header, "see the file", s.Bytes())
+	return s.Bytes()
 }
+
+func bigMessage(n int) []byte { return tneftest.Wrap(header, "see the file", bigStream(n)) }
 
 // typicalMessage is of the size that an ordinary message from Outlook has: 20 KB, HTML encapsulated in RTF, a small picture.
 func typicalMessage() []byte {

@@ -230,16 +230,7 @@ func (b *builder) readRTF(m *Message, compressed []byte) *rtf.Result {
 
 // crlfLines makes all line ends CRLF.
 func crlfLines(s string) string {
-	bare := false
-	for i := 0; i < len(s) && !bare; i++ {
-		switch s[i] {
-		case '\n':
-			bare = i == 0 || s[i-1] != '\r'
-		case '\r':
-			bare = i+1 == len(s) || s[i+1] != '\n'
-		}
-	}
-	if !bare {
+	if n := strings.Count(s, "\n"); n == strings.Count(s, "\r") && n == strings.Count(s, "\r\n") {
 		return s
 	}
 	var b strings.Builder

@@ -23,6 +23,14 @@ var classRules = []classRule{
 	{class: "IPM.Note.SMIME.MultipartSigned", apply: clearSigned},
 	{class: "IPM.InfoPathForm", suffix: ".SMIME", apply: opaqueSMIME},
 	{class: "IPM.InfoPathForm", suffix: ".SMIME.MultipartSigned", apply: clearSigned},
+	{class: "IPM.Note", apply: voteMessage},
+	{class: "IPM.Schedule.Meeting", apply: calendarAlternative},
+	{class: "IPM.Appointment", apply: calendarAlternative},
+	{class: "IPM.Task", apply: taskAlternative},
+	{class: "IPM.TaskRequest", apply: taskAlternative},
+	{class: "IPM.Contact", apply: contactMessage},
+	{class: "IPM.DistList", apply: listMessage},
+	{class: "REPORT", apply: reportMessage},
 }
 
 // applyClass runs the rule for the message's class, if there is one.
@@ -52,7 +60,12 @@ type attachedRule struct {
 	entity func(b *builder, m *Message) *entity // nil result: message/rfc822 after all
 }
 
-var attachedRules = []attachedRule{}
+var attachedRules = []attachedRule{
+	{class: "IPM.Appointment", entity: attachedCalendar},
+	{class: "IPM.Task", entity: attachedCalendar},
+	{class: "IPM.Contact", entity: attachedContact},
+	{class: "IPM.DistList", entity: attachedList},
+}
 
 func attachedByClass(b *builder, m *Message) *entity {
 	for _, r := range attachedRules {

@@ -2,6 +2,7 @@ package tnef
 
 import (
 	"bytes"
+	"encoding/binary"
 	"strings"
 
 	"github.com/coexist-mail/coexist/tnef/rawmime"
@@ -31,11 +32,69 @@ func textHeader(msg []byte) (i int, plain bool) {
 	return i, !ok || len(v) > len(text) && foldEqual(v[:len(text)], text)
 }
 
+// scan looks through a window for one octet after the other, which is fastest where they are rare, as in base64. Where one turned out
+// to be frequent, as in text, it looks for all pairs at once, and tries the other way again some windows later.
 func scan(msg []byte) bool {
+	dense := 0
 	for start := 0; start < len(msg); start += scanWindow {
 		end := min(len(msg), start+scanWindow)
+		if dense > 0 {
+			dense--
+			if scanPairs(msg, start, end) {
+				return true
+			}
+			continue
+		}
 		for i := range marks {
-			if marks[i].in(msg, start, end) {
+			found, frequent := marks[i].in(msg, start, end)
+			if found || frequent && scanPairs(msg, start, end) {
+				return true
+			}
+			if frequent {
+				dense = 16
+				break
+			}
+		}
+	}
+	return false
+}
+
+// One octet, eight times over; and the high bits.
+const (
+	ones  = 0x0101010101010101
+	highs = 0x8080808080808080
+)
+
+// scanPairs looks for the octet of every mark together with the one behind it, at eight places at a time.
+func scanPairs(msg []byte, start, end int) bool {
+	i := start
+	for b := msg[start:]; len(b) >= 17 && i < end; b = b[16:] {
+		le := binary.LittleEndian
+		if pairs(le.Uint64(b[:8]), le.Uint64(b[1:9]))|pairs(le.Uint64(b[8:16]), le.Uint64(b[9:17])) != 0 && anyMark(msg, i, i+16) {
+			return true
+		}
+		i += 16
+	}
+	return anyMark(msg, i, end)
+}
+
+// pairs sets the high bit of every octet of x that is one of the marks' with the right one in y, which holds what follows each: XOR makes
+// what is equal zero, and (z-1)&^z has the high bit of an octet set if that is zero (and, rarely, if it follows one: the closer look decides).
+func pairs(x, y uint64) uint64 {
+	y |= 0x20 * ones
+	yd := y ^ 'd'*ones
+	a := (x ^ '-'*ones) | (y ^ 't'*ones)
+	b := (x ^ '.'*ones) | yd
+	c := (x ^ '%'*ones) | (y ^ '2'*ones)
+	d := (x ^ '?'*ones) | yd
+	return ((a-ones)&^a | (b-ones)&^b | (c-ones)&^c | (d-ones)&^d) & highs
+}
+
+// anyMark looks at every place from i up to end.
+func anyMark(msg []byte, i, end int) bool {
+	for ; i < end; i++ {
+		for k := range marks {
+			if msg[i] == marks[k].octet && marks[k].at(msg, i) {
 				return true
 			}
 		}
@@ -57,26 +116,23 @@ var marks = [...]mark{
 	{octet: '?', before: "?b", after: "d2lu", exact: true}, // RFC 2047: =?utf-8?B?d2lubWFpbC5kYXQ=?=
 }
 
-// in looks for the mark whose octet is in msg[start:end].
-func (m *mark) in(msg []byte, start, end int) bool {
+// in looks for the mark whose octet is in msg[start:end]. It gives up when the octet is too frequent for that.
+func (m *mark) in(msg []byte, start, end int) (found, frequent bool) {
+	hits := 0
 	for i := start; i < end; i++ {
 		n := bytes.IndexByte(msg[i:end], m.octet)
 		if n < 0 {
-			return false
+			return false, false
 		}
 		i += n
 		if i+1 < len(msg) && msg[i+1]|0x20 == m.after[0] && m.at(msg, i) {
-			return true
+			return true, false
 		}
-		// Where the octet is frequent, as in lines of dashes, calls cost more than looking.
-		for i+1 < end && msg[i+1] == m.octet {
-			i++
-			if i+1 < len(msg) && msg[i+1]|0x20 == m.after[0] && m.at(msg, i) {
-				return true
-			}
+		if hits++; hits > scanWindow/256 {
+			return false, true
 		}
 	}
-	return false
+	return false, false
 }
 
 // at compares what stands around the octet at i.

@@ -18,7 +18,12 @@ import (
 // Nothing is written unless Report.Converted is greater than 0: pass the original on then. Errors are those of w and of
 // Options.Scratch; in case of one, what was written is not complete. msg is neither changed nor kept.
 func ConvertMessage(w io.Writer, msg []byte, opt *Options) (Report, error) {
-	c := &conversion{msg: msg, opt: opt, plans: map[*rawmime.Part]*messagePlan{}, used: map[*rawmime.Part]bool{}}
+	return convertMessage(w, msg, opt, nil)
+}
+
+// convertMessage converts a message that is written inside another one, whose delimiters are around.
+func convertMessage(w io.Writer, msg []byte, opt *Options, around []string) (Report, error) {
+	c := &conversion{msg: msg, opt: opt, around: around, plans: map[*rawmime.Part]*messagePlan{}, used: map[*rawmime.Part]bool{}}
 	if !Contains(msg) {
 		return c.report, nil
 	}
@@ -28,6 +33,7 @@ func ConvertMessage(w io.Writer, msg []byte, opt *Options) (Report, error) {
 		return c.report, nil
 	}
 	defer c.close()
+	c.root = root
 	if err := c.find(root, root); err != nil {
 		return c.report, err
 	}
@@ -56,7 +62,7 @@ func ConvertStream(w io.Writer, stream []byte, opt *Options) (Report, error) {
 	head.WriteString("MIME-Version: 1.0\r\n")
 	encoding := e.fields(head)
 	head.WriteString("\r\n")
-	ew := &entityWriter{w: w, opt: opt}
+	ew := newEntityWriter(w, opt)
 	ew.write(head.Bytes())
 	ew.body(e, encoding)
 	ew.endLine()
@@ -74,7 +80,9 @@ type conversion struct {
 	edits   []edit
 	plans   map[*rawmime.Part]*messagePlan
 	scratch []ScratchBuffer
-	used    map[*rawmime.Part]bool // fallback texts that were replaced
+	root    *rawmime.Part
+	used    map[*rawmime.Part]bool // parts that were replaced: fallback texts, whole multiparts
+	around  []string               // delimiters of the message that this one is written into
 }
 
 // edit replaces octets of the message.
@@ -96,6 +104,18 @@ func (c *conversion) close() {
 		// What was in the buffer has been written; nothing depends on its end.
 		_ = s.Close()
 	}
+}
+
+// delimiters are those of all multiparts in p that stay.
+func (c *conversion) delimiters(p *rawmime.Part) []string {
+	var list []string
+	if p.Boundary != "" && !c.used[p] {
+		list = append(list, "--"+p.Boundary)
+	}
+	for _, child := range p.Children {
+		list = append(list, c.delimiters(child)...)
+	}
+	return list
 }
 
 // find goes through the parts of a message and plans the conversion of those that are TNEF.
@@ -238,7 +258,8 @@ func (c *conversion) write(w io.Writer) error {
 		c.edits = append(c.edits, p.edit(c.msg))
 	}
 	slices.SortFunc(c.edits, func(a, b edit) int { return a.start - b.start })
-	ew := &entityWriter{w: w, opt: c.opt}
+	ew := newEntityWriter(w, c.opt)
+	ew.around = append(c.delimiters(c.root), c.around...)
 	pos := 0
 	for _, e := range c.edits {
 		if e.start < pos {
@@ -385,7 +406,7 @@ func (j *job) run() bool {
 			list = append([]*entity{body}, list...)
 		}
 		return j.replaceParts(nil, nil, list)
-	case parent.Type == "multipart/mixed":
+	case parent.Type == "multipart/mixed" && fallback != nil:
 		return j.replaceParts(fallback, ct.whole, nil)
 	}
 	return j.replaceParts(nil, nil, []*entity{ct.entity()})
@@ -396,8 +417,12 @@ func (j *job) run() bool {
 func (j *job) mismatch() bool {
 	f, ok := rawmime.Find(j.message.Header(j.msg), "X-MS-TNEF-Correlator")
 	key := correlationKey(j.parsed)
-	return ok && key != "" && f.Text() != "" && strings.TrimSpace(f.Text()) != key
+	own := trimID(f.Text())
+	return ok && key != "" && own != "" && own != key
 }
+
+// trimID takes white space and angle brackets off a message id: not every program keeps them.
+func trimID(s string) string { return strings.Trim(strings.TrimSpace(s), "<>") }
 
 // correlationKey is PidTagTnefCorrelationKey, a string that ends with NUL.
 func correlationKey(m *Message) string {
@@ -406,7 +431,7 @@ func correlationKey(m *Message) string {
 	if b := x.Bytes(); b != nil {
 		key, _, _ = strings.Cut(string(b), "\x00")
 	}
-	return strings.TrimSpace(key)
+	return trimID(key)
 }
 
 // filesOnly takes the files out of a stream that belongs to another message, and leaves the body alone.
@@ -423,33 +448,32 @@ func (j *job) filesOnly(ct *content) bool {
 	return j.replaceParts(nil, nil, list)
 }
 
-// outerBoundaries are those of the multiparts around p, p included.
-func outerBoundaries(p *rawmime.Part) []string {
-	var list []string
-	for ; p != nil; p = p.Parent {
+// fits tells whether entities can stand inside the multiparts around: octets that are written as they are must not have a delimiter of
+// those, or of a message around this one. An attached mail that has one is attached as a file, a signed message can't be. Encoded
+// content has no line that begins with two dashes.
+func (j *job) fits(around *rawmime.Part, list ...*entity) bool {
+	delimiters := slices.Clone(j.around)
+	for p := around; p != nil; p = p.Parent {
 		if p.Boundary != "" {
-			list = append(list, "--"+p.Boundary)
+			delimiters = append(delimiters, "--"+p.Boundary)
 		}
 	}
-	return list
-}
-
-// fits tells whether an entity can stand inside the multiparts around: octets that are written as they are must not have their
-// delimiters. Encoded content has no line that begins with two dashes.
-func (j *job) fits(around *rawmime.Part, list ...*entity) bool {
-	boundaries := outerBoundaries(around)
 	ok := true
-	for _, e := range list {
-		if e == nil {
-			continue
-		}
-		e.all(func(x *entity) {
-			for _, b := range boundaries {
-				if anyContains([][]byte{x.raw, x.rawHead}, b) {
-					ok = false
-				}
+	check := func(x *entity) {
+		for _, d := range delimiters {
+			switch {
+			case !anyContains([][]byte{x.raw, x.rawHead}, d):
+			case x.mediaType == "message/rfc822":
+				x.mediaType, x.data, x.raw, x.convert = "application/octet-stream", x.raw, nil, false
+			default:
+				ok = false
 			}
-		})
+		}
+	}
+	for _, e := range list {
+		if e != nil {
+			e.all(check)
+		}
 	}
 	if !ok {
 		j.fail("%s: it holds a delimiter of the message around it", partLabel(j.part))
@@ -475,6 +499,7 @@ func (j *job) replaceParent(ct *content) bool {
 	if !j.fits(parent.Parent, e) {
 		return false
 	}
+	j.used[parent] = true
 	if e.isMultipart() {
 		e.preamble = j.msg[parent.BodyStart:parent.Children[0].Delim]
 		if parent.Close >= 0 {

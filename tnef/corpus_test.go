@@ -71,6 +71,9 @@ func corpus(t testing.TB, f func(name string, data []byte)) {
 func TestCorpusConverts(t *testing.T) {
 	streams := 0
 	corpus(t, func(name string, data []byte) {
+		if raceEnabled && len(data) > 100<<10 {
+			return // nothing here runs at the same time as something else; the large ones only cost time
+		}
 		start := time.Now()
 		if tnef.IsTNEF(data) {
 			streams++
@@ -94,7 +97,7 @@ func TestCorpusConverts(t *testing.T) {
 		} else if _, err := tnef.ConvertMessage(new(bytes.Buffer), data, nil); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
-		if d := time.Since(start); d > 2*time.Second {
+		if d := time.Since(start); d > 2*time.Second && !raceEnabled {
 			t.Errorf("%s took %v", name, d)
 		}
 	})

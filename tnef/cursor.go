@@ -34,7 +34,6 @@ func (c *cursor) fixed(n uint32) []byte {
 func (c *cursor) u8() byte    { return c.fixed(1)[0] }
 func (c *cursor) u16() uint16 { return binary.LittleEndian.Uint16(c.fixed(2)) }
 func (c *cursor) u32() uint32 { return binary.LittleEndian.Uint32(c.fixed(4)) }
-func (c *cursor) u64() uint64 { return binary.LittleEndian.Uint64(c.fixed(8)) }
 
 // pad skips the padding after n octets of a property value to a multiple of four. At the end of a list some writers leave it out.
 func (c *cursor) pad(n uint32) {

@@ -86,18 +86,22 @@ func (d *decoder) message(data []byte, depth int) (*Message, error) {
 func codepage(attrs []Attribute, p *mapi.Props) int {
 	for _, a := range attrs {
 		if uint16(a.ID) == attOemCodepage && len(a.Data) >= 4 {
-			if cp := int(int32(binary.LittleEndian.Uint32(a.Data))); cp > 0 && textenc.Known(cp) {
+			if cp := int(int32(binary.LittleEndian.Uint32(a.Data))); is8bitCodepage(cp) {
 				return cp
 			}
 		}
 	}
 	for _, id := range []mapi.ID{mapi.TagMessageCodepage, mapi.TagInternetCodepage} {
-		// UTF-16 is never the code page of 8-bit strings, whatever a writer says.
-		if cp, ok := p.Int(id); ok && cp > 0 && cp != 1200 && cp != 1201 && textenc.Known(int(cp)) {
+		if cp, ok := p.Int(id); ok && is8bitCodepage(int(cp)) {
 			return int(cp)
 		}
 	}
 	return 1252
+}
+
+// is8bitCodepage: one we know, and not UTF-16, which is never the code page of 8-bit strings, whatever a writer says.
+func is8bitCodepage(cp int) bool {
+	return cp > 0 && cp != 1200 && cp != 1201 && textenc.Known(cp)
 }
 
 // legacyClasses are the names of Microsoft Mail ([MS-OXTNEF] 2.1.3.3.10); what is not in the table stays as it is.

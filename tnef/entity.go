@@ -3,9 +3,11 @@ package tnef
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"io"
+	"math/bits"
 	"strconv"
 	"strings"
 
@@ -78,8 +80,8 @@ func (e *entity) all(visit func(*entity)) {
 func seed(stream []byte) string {
 	h := sha256.New()
 	fmt.Fprintf(h, "%d\n", len(stream))
-	h.Write(stream[:min(len(stream), 32<<10)])
-	h.Write(stream[max(0, len(stream)-32<<10):])
+	h.Write(stream[:min(len(stream), 2<<10)])
+	h.Write(stream[max(0, len(stream)-2<<10):])
 	return hex.EncodeToString(h.Sum(nil)[:8])
 }
 
@@ -198,40 +200,60 @@ func (e *entity) encoding() string {
 
 // textEncoding: 7bit for what every mail program leaves alone, quoted-printable where most of it stays readable, else base64.
 func textEncoding(b []byte) string {
-	special, high, col := false, 0, 0
-	for i, c := range b {
-		switch {
-		case c == '\n':
-			special = special || i > 0 && (b[i-1] == ' ' || b[i-1] == '\t')
-			col = 0
-			continue
-		case c == '\r':
-			if i+1 >= len(b) || b[i+1] != '\n' {
-				special = true
-			} else if i > 0 && isWhite(b[i-1]) {
-				special = true
-			}
-			continue
-		case c >= 0x80:
-			high++
-		case c < ' ' && c != '\t', c == 0x7f, c == '_' && i > 0 && b[i-1] == '=':
-			special = true
-		case col == 0 && (c == '.' || c == '-' && i+1 < len(b) && b[i+1] == '-' || c == 'F' && bytes.HasPrefix(b[i:], []byte("From "))):
-			special = true
-		}
-		if col++; col > 76 {
-			special = true
-		}
-	}
-	special = special || len(b) > 0 && isWhite(b[len(b)-1])
+	high := countHigh(b)
 	switch {
-	case high == 0 && !special:
+	case high == 0 && isUnremarkable(b):
 		return "7bit"
 	case high*4 > len(b):
 		return "base64"
 	}
 	return "quoted-printable"
 }
+
+// countHigh counts octets over 127, eight at a time.
+func countHigh(b []byte) int {
+	n := 0
+	for ; len(b) >= 8; b = b[8:] {
+		n += bits.OnesCount64(binary.LittleEndian.Uint64(b) & highs)
+	}
+	for _, c := range b {
+		n += int(c >> 7)
+	}
+	return n
+}
+
+// isUnremarkable: lines of at most 76 printable characters that end with CRLF, without white space at their ends, and without what old
+// programs change, could be a delimiter, or looks like an encoding.
+func isUnremarkable(b []byte) bool {
+	for len(b) > 0 {
+		line := b
+		if i := bytes.IndexByte(b, '\n'); i >= 0 {
+			if i == 0 || b[i-1] != '\r' {
+				return false
+			}
+			line, b = b[:i-1], b[i+1:]
+		} else {
+			b = nil
+		}
+		if len(line) == 0 {
+			continue
+		}
+		if len(line) > 76 || isWhite(line[len(line)-1]) || line[0] == '.' || bytes.HasPrefix(line, dashes) || bytes.HasPrefix(line, fromSpace) {
+			return false
+		}
+		for i, c := range line {
+			if c < ' ' && c != '\t' || c == 0x7f || c == '_' && i > 0 && line[i-1] == '=' {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+var (
+	dashes    = []byte("--")
+	fromSpace = []byte("From ")
+)
 
 func isWhite(c byte) bool { return c == ' ' || c == '\t' }
 
@@ -243,6 +265,12 @@ type entityWriter struct {
 	err  error
 	last byte // the last octet written
 	sub  []Report
+	// around are delimiters of the message that is written to.
+	around []string
+}
+
+func newEntityWriter(w io.Writer, opt *Options) *entityWriter {
+	return &entityWriter{w: w, opt: opt, buf: make([]byte, 0, 24<<10)}
 }
 
 func (w *entityWriter) write(b []byte) {
@@ -289,8 +317,7 @@ func (w *entityWriter) body(e *entity, encoding string) {
 	case encoding == "base64":
 		w.base64(e.data)
 	case encoding == "quoted-printable":
-		w.buf = rawmime.AppendQP(w.buf[:0], e.data)
-		w.write(w.buf)
+		w.quotedPrintable(e.data)
 	default:
 		w.write(e.data)
 	}
@@ -314,6 +341,17 @@ func (w *entityWriter) multipart(e *entity) {
 
 var crlf = []byte("\r\n")
 
+// quotedPrintable writes text a piece after the other, so that a large one needs no buffer of its size.
+func (w *entityWriter) quotedPrintable(text []byte) {
+	var e rawmime.QPEncoder
+	for len(text) > 0 {
+		n := e.Cut(text, 8<<10)
+		w.buf = e.Append(w.buf[:0], text[:n], n == len(text))
+		w.write(w.buf)
+		text = text[n:]
+	}
+}
+
 // base64Chunk is encoded at a time: small enough for a second-level cache.
 const base64Chunk = 57 << 10
 
@@ -330,7 +368,7 @@ func (w *entityWriter) base64(data []byte) {
 
 // convertRaw writes a message that was attached as a file, with the TNEF in it converted.
 func (w *entityWriter) convertRaw(raw []byte) {
-	report, err := ConvertMessage(w, raw, w.opt)
+	report, err := convertMessage(w, raw, w.opt, w.around)
 	if err != nil && w.err == nil {
 		w.err = err
 	}

@@ -41,7 +41,7 @@ func (j *job) correlated() bool {
 		return false
 	}
 	for _, name := range []string{"X-MS-TNEF-Correlator", "Message-ID"} {
-		if f, ok := rawmime.Find(j.message.Header(j.msg), name); ok && f.Text() == key {
+		if f, ok := rawmime.Find(j.message.Header(j.msg), name); ok && trimID(f.Text()) == key {
 			return true
 		}
 	}
@@ -79,7 +79,7 @@ func (j *job) textOf(p *rawmime.Part) string {
 }
 
 // compareMax is how much text is compared.
-const compareMax = 8 << 10
+const compareMax = 4 << 10
 
 // similar tells whether a fallback text is that of the stream's body: half of its words are enough, since it may have lost
 // characters, got a disclaimer, or be an excerpt. Words of others than US-ASCII letters may have become question marks and don't count.

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/base64"
 	"fmt"
-	"mime"
 	"strings"
 	"time"
 	"unicode"
@@ -31,10 +30,23 @@ func cleanText(s string) string {
 // words; folded.
 func encodeText(s string, col int) string {
 	s = cleanText(s)
-	if isPlain(s) && !strings.Contains(s, "=?") {
+	if isPlain(s) && !strings.Contains(s, "=?") && longestWord(s) < maxPlainWord {
 		return foldWords(s, col)
 	}
 	return foldWords(encodeWords(s), col)
+}
+
+// maxPlainWord is how long a word may be that can't be folded: a line has 998 octets at most (RFC 5322 2.1.1).
+const maxPlainWord = 900
+
+func longestWord(s string) int {
+	longest := 0
+	for len(s) > 0 {
+		w, rest, _ := strings.Cut(s, " ")
+		longest = max(longest, len(w))
+		s = rest
+	}
+	return longest
 }
 
 func isPlain(s string) bool {
@@ -46,7 +58,10 @@ func isPlain(s string) bool {
 	return true
 }
 
-// encodeWords encodes text in RFC 2047 words of at most 75 characters, separated by spaces, which decoding drops.
+// maxWord is the longest encoded word made. RFC 2047 2 allows 75, and 76 for the line it stands on, which has a field name too.
+const maxWord = 64
+
+// encodeWords encodes text in RFC 2047 words, separated by spaces, which decoding drops: in the Q encoding what stays readable in it.
 func encodeWords(s string) string {
 	high := 0
 	for i := 0; i < len(s); i++ {
@@ -54,28 +69,53 @@ func encodeWords(s string) string {
 			high++
 		}
 	}
-	if high*3 < len(s) && !strings.Contains(s, "=?") {
-		return mime.QEncoding.Encode("utf-8", s)
+	if high*3 < len(s) {
+		return joinWords(s, "Q", func(s string) string { return qEncode(s) })
 	}
 	return encodeWordsB(s)
 }
 
 // encodeWordsB uses the B encoding, whose words have nothing in them that means something in a phrase or a quoted string.
 func encodeWordsB(s string) string {
-	const maxOctets = 45 // 60 characters, and 12 of =?utf-8?B??=
+	return joinWords(s, "B", func(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) })
+}
+
+// joinWords encodes as many characters in each word as fit: a character is never divided (RFC 2047 5).
+func joinWords(s, kind string, encode func(string) string) string {
+	room := maxWord - len("=?utf-8?Q??=")
 	var words []string
-	for len(s) > 0 {
-		n := min(len(s), maxOctets)
-		for n < len(s) && n > 0 && !utf8.RuneStart(s[n]) {
-			n--
+	start, end := 0, 0
+	add := func() {
+		words = append(words, "=?utf-8?"+kind+"?"+encode(s[start:end])+"?=")
+		start = end
+	}
+	for i, r := range s {
+		next := i + utf8.RuneLen(r)
+		if len(encode(s[start:next])) > room {
+			add()
 		}
-		if n == 0 {
-			n = min(len(s), maxOctets)
-		}
-		words = append(words, "=?utf-8?B?"+base64.StdEncoding.EncodeToString([]byte(s[:n]))+"?=")
-		s = s[n:]
+		end = next
+	}
+	if end > start || len(words) == 0 {
+		add()
 	}
 	return strings.Join(words, " ")
+}
+
+// qEncode is RFC 2047 4.2.
+func qEncode(s string) string {
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
+		case c == ' ':
+			b.WriteByte('_')
+		case c > ' ' && c < 0x7f && c != '=' && c != '?' && c != '_':
+			b.WriteByte(c)
+		default:
+			fmt.Fprintf(&b, "=%02X", c)
+		}
+	}
+	return b.String()
 }
 
 // foldWords folds at spaces (RFC 5322 2.2.3). Only a space with text on both sides is used, and it stays.
@@ -104,7 +144,7 @@ func writeParam(b *bytes.Buffer, name, value string) {
 	switch {
 	case isToken(value):
 		b.WriteString("; " + name + "=" + value)
-	case isPlain(value) && len(value) < 200:
+	case isPlain(value) && len(value) <= 255:
 		b.WriteString(";\r\n\t" + name + "=" + quoteString(value))
 	default:
 		writeExtParam(b, name, value)
@@ -174,7 +214,7 @@ func isToken(s string) bool {
 }
 
 func quoteString(s string) string {
-	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
+	return `"` + strings.ReplaceAll(strings.ReplaceAll(s, `\`, `\\`), `"`, `\"`) + `"`
 }
 
 // addressList formats mailboxes for a field (RFC 5322 3.4). Somebody without an address is written as a group without members: a name, and

@@ -10,6 +10,7 @@ import (
 	"net/mail"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/coexist-mail/coexist/tnef"
 )
@@ -125,22 +126,6 @@ func (p *parsedPart) find(mediaType string) *parsedPart {
 	return nil
 }
 
-// files lists attachments and inline files by name, attached messages gone through.
-func (p *parsedPart) files() map[string][]byte {
-	out := map[string][]byte{}
-	var walk func(*parsedPart)
-	walk = func(p *parsedPart) {
-		if p.Name != "" && len(p.Children) == 0 {
-			out[p.Name] = p.Content
-		}
-		for _, c := range p.Children {
-			walk(c)
-		}
-	}
-	walk(p)
-	return out
-}
-
 func convert(t testing.TB, msg []byte) (*parsedPart, string, tnef.Report) {
 	t.Helper()
 	var out bytes.Buffer
@@ -160,3 +145,5 @@ func convert(t testing.TB, msg []byte) (*parsedPart, string, tnef.Report) {
 
 const header = "From: Kim Akers <kim@contoso.com>\r\nTo: David Alexander <david@fabrikam.com>\r\nSubject: Q3 figures\r\n" +
 	"Date: Tue, 3 Jun 2025 10:00:00 +0200\r\nMessage-ID: <1@contoso.com>\r\nX-MS-Has-Attach:\r\n"
+
+var when = time.Date(2025, 6, 3, 8, 0, 0, 0, time.UTC)

@@ -317,7 +317,7 @@ func (x *extractor) mail(a *Attachment, i int) error {
 	}
 	setBoundaries(e, x.b.seed)
 	var out bytes.Buffer
-	w := &entityWriter{w: &out, opt: x.b.opt}
+	w := newEntityWriter(&out, x.b.opt)
 	w.body(e, "")
 	w.endLine()
 	x.add(e.name, out.Bytes())

@@ -85,14 +85,38 @@ func (d *decoder) readFixed(c *cursor, x *mapi.Property, size int) bool {
 		return !c.short
 	}
 	count := c.u32()
-	if size == 0 || c.short || uint64(count)*uint64(size) > uint64(c.left()) || !d.spend(count) {
+	least := uint64(size)
+	if isShort(x.Type) {
+		least = 2
+	}
+	if size == 0 || c.short || uint64(count)*least > uint64(c.left()) || !d.spend(count) {
 		return false
+	}
+	if size == 4 && isShort(x.Type) && !isPadded(c.b[c.pos:], count) {
+		size = 2
 	}
 	values := make([]any, count)
 	for i := range values {
 		values[i] = fixedValue(x.Type, c.take(uint32(size)))
 	}
+	c.pad(count * uint32(size))
 	x.Value = values
+	return true
+}
+
+func isShort(t mapi.Type) bool { return t == mapi.TypeI2 || t == mapi.TypeBoolean }
+
+// isPadded tells whether values of two octets are padded to four each, as a single one is. The documents can be read both ways, and
+// the padding is zero.
+func isPadded(b []byte, count uint32) bool {
+	if uint64(len(b)) < 4*uint64(count) {
+		return false
+	}
+	for i := range int(count) {
+		if b[4*i+2] != 0 || b[4*i+3] != 0 {
+			return false
+		}
+	}
 	return true
 }
 

@@ -179,7 +179,7 @@ func readDates(c *cursor) ([]time.Time, bool) {
 
 // minutes converts minutes since 1601-01-01. The greatest value is in the year 9767.
 func minutes(v uint32) time.Time {
-	return time.Date(1601, 1, 1, 0, 0, 0, 0, time.UTC).Add(time.Duration(v%1440) * time.Minute).AddDate(0, 0, int(v/1440))
+	return time.Date(1601, 1, 1, 0, 0, 0, 0, time.UTC).Add(time.Duration(v%1440)*time.Minute).AddDate(0, 0, int(v/1440))
 }
 
 // check refuses patterns that no rule can say.
@@ -219,7 +219,7 @@ func (r *Recurrence) readExceptions(c *cursor, decode func([]byte) string) bool 
 	}
 	r.StartOffset, r.EndOffset = time.Duration(start)*time.Minute, time.Duration(end)*time.Minute
 	n := c.u16()
-	if n > maxInstances {
+	if c.short || n > maxInstances {
 		return false
 	}
 	var flags []override

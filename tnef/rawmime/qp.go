@@ -58,8 +58,43 @@ const hexDigits = "0123456789ABCDEF"
 // A "--" at the beginning of a line is encoded, so that the result never holds a delimiter line, and so are "From " and a lone
 // period, which old programs change. Unless text ends with a line ending, the result has none either.
 func AppendQP(dst, text []byte) []byte {
-	col := 0
+	var e QPEncoder
+	return e.Append(dst, text, true)
+}
+
+// QPEncoder encodes text that comes in pieces, as AppendQP does. The zero value is ready.
+type QPEncoder struct {
+	col int
+}
+
+// Cut returns how much of text, at most max octets where possible, can be given to Append as a piece: it ends behind a line ending, or
+// between two letters, which need nothing known of what follows.
+func (*QPEncoder) Cut(text []byte, max int) int {
+	if len(text) <= max {
+		return len(text)
+	}
+	for n := max; n > 1; n-- {
+		if text[n-1] == '\n' || isLower(text[n-1]) && isLower(text[n]) {
+			return n
+		}
+	}
+	return len(text)
+}
+
+func isLower(c byte) bool { return 'a' <= c && c <= 'z' }
+
+// Append encodes a piece, which is the last one if final is set.
+func (e *QPEncoder) Append(dst, text []byte, final bool) []byte {
+	col := e.col
 	for i := 0; i < len(text); i++ {
+		if col > 0 {
+			n := plainRun(text[i:], 75-col)
+			dst = append(dst, text[i:i+n]...)
+			col += n
+			if i += n; i == len(text) {
+				break
+			}
+		}
 		c := text[i]
 		if c == '\n' || c == '\r' && i+1 < len(text) && text[i+1] == '\n' {
 			if c == '\r' {
@@ -81,7 +116,7 @@ func AppendQP(dst, text []byte) []byte {
 			width = 3
 		}
 		// The 76th character is needed for the soft break unless the line ends here.
-		if col+width > 75 && !(col+width <= 76 && atLineEnd(text, i+1)) {
+		if col+width > 75 && !(col+width <= 76 && lineEndsAt(text, i+1, final)) {
 			dst = append(dst, '=', '\r', '\n')
 			col = 0
 			if literal && (c == '-' || c == '.' || c == 'F') {
@@ -95,11 +130,33 @@ func AppendQP(dst, text []byte) []byte {
 		}
 		col += width
 	}
+	e.col = col
 	return dst
 }
 
 var fromSpace = []byte("From ")
 
-func atLineEnd(text []byte, i int) bool {
-	return i >= len(text) || text[i] == '\n' || text[i] == '\r' && i+1 < len(text) && text[i+1] == '\n'
+// plainRun counts octets that stand for themselves anywhere in a line, up to limit: spaces too if text follows.
+func plainRun(text []byte, limit int) int {
+	n := 0
+	for n < limit && n < len(text) && (qpPlain[text[n]] || text[n] == ' ' && n+1 < len(text) && qpPlain[text[n+1]]) {
+		n++
+	}
+	return n
+}
+
+// qpPlain: RFC 2045 6.7, rule 2.
+var qpPlain = func() (t [256]bool) {
+	for c := '!'; c <= '~'; c++ {
+		t[c] = c != '='
+	}
+	return t
+}()
+
+// lineEndsAt tells whether a line ends at i: with a line ending, or with the whole text.
+func lineEndsAt(text []byte, i int, final bool) bool {
+	if i >= len(text) {
+		return final
+	}
+	return text[i] == '\n' || text[i] == '\r' && i+1 < len(text) && text[i+1] == '\n'
 }

@@ -36,6 +36,23 @@ func TestQPRoundTrip(t *testing.T) {
 	}
 }
 
+func TestQPPieces(t *testing.T) {
+	text := []byte(strings.Repeat("abc def=ghi \u00e4\u00f6 jkl-mno --pq\r\n", 20) + strings.Repeat("abcdefghij", 50) + strings.Repeat("-", 300) + " end")
+	want := AppendQP(nil, text)
+	for size := 1; size < 400; size += 3 {
+		var e QPEncoder
+		var got []byte
+		for rest := text; len(rest) > 0; {
+			n := e.Cut(rest, size)
+			got = e.Append(got, rest[:n], n == len(rest))
+			rest = rest[n:]
+		}
+		if !bytes.Equal(got, want) {
+			t.Fatalf("pieces of %d:\n%s\nwant\n%s", size, got, want)
+		}
+	}
+}
+
 func TestDecodeQPTolerant(t *testing.T) {
 	for in, want := range map[string]string{
 		"a=3db": "a=b", "a=\r\nb": "ab", "a= \nb": "ab", "a=XXb": "a=XXb", "a=": "a", "a=4": "a=4", "a  \r\nb": "a\r\nb", "=E4=\n=F6": "\xe4\xf6",
