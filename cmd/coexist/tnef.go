@@ -2,15 +2,20 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 
 	"github.com/coexist-mail/coexist/tnef"
+	"github.com/coexist-mail/coexist/tnef/rawmime"
 )
 
 type tnefCmd struct {
 	Convert tnefConvertCmd `cmd:"" help:"Convert the TNEF in a message, or a bare winmail.dat, to standard MIME."`
+	Inspect tnefInspectCmd `cmd:"" help:"Show what is in a winmail.dat: attributes, properties, and what is wrong with it."`
+	Extract tnefExtractCmd `cmd:"" help:"Write the files in a winmail.dat to a folder."`
 }
 
 type tnefConvertCmd struct {
@@ -30,9 +35,7 @@ func (c *tnefConvertCmd) Run(s *streams) error {
 	} else {
 		report, err = tnef.ConvertMessage(&out, data, nil)
 	}
-	for _, w := range report.Warnings {
-		fmt.Fprintln(s.err, "coexist: warning:", w)
-	}
+	printWarnings(s, report.Warnings)
 	result := out.Bytes()
 	if err != nil || report.Converted == 0 {
 		result = data
@@ -50,9 +53,131 @@ func (c *tnefConvertCmd) Run(s *streams) error {
 	return nil
 }
 
+type tnefInspectCmd struct {
+	jsonFlag
+	File string `arg:"" optional:"" help:"Message or TNEF stream; standard input without it."`
+}
+
+// Run describes every TNEF stream of the input; with --json, an object for each.
+func (c *tnefInspectCmd) Run(s *streams) error {
+	streams, err := readStreams(s, c.File)
+	if err != nil {
+		return err
+	}
+	for _, data := range streams {
+		i, err := tnef.Inspect(data, nil)
+		if err != nil {
+			return fmt.Errorf("inspecting: %w", err)
+		}
+		if c.JSON {
+			err = s.json(i)
+		} else {
+			_, err = i.WriteTo(s.out)
+		}
+		if err != nil {
+			return fmt.Errorf("writing: %w", err)
+		}
+	}
+	return nil
+}
+
+type tnefExtractCmd struct {
+	File string `arg:"" optional:"" help:"Message or TNEF stream; standard input without it."`
+	Dir  string `help:"Folder for the files; it is made when there is none." default:"." placeholder:"DIR"`
+}
+
+// Run writes the files, and prints their names. A file that exists already is not touched.
+func (c *tnefExtractCmd) Run(s *streams) error {
+	streams, err := readStreams(s, c.File)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(c.Dir, 0o777); err != nil {
+		return fmt.Errorf("making the folder: %w", err)
+	}
+	failed := false
+	for _, data := range streams {
+		files, err := tnef.Extract(data, nil)
+		if err != nil {
+			return fmt.Errorf("extracting: %w", err)
+		}
+		for _, f := range files {
+			path := filepath.Join(c.Dir, f.Name)
+			if err := writeNew(path, f.Data); err != nil {
+				failed = true
+				fmt.Fprintln(s.err, "coexist:", err)
+				continue
+			}
+			fmt.Fprintln(s.out, path)
+		}
+	}
+	if failed {
+		return errFinding
+	}
+	return nil
+}
+
+// writeNew writes a file that is not there yet: names come from the mail, and must not replace anything.
+func writeNew(path string, data []byte) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	if err != nil {
+		return fmt.Errorf("writing a file: %w", err)
+	}
+	_, err = f.Write(data)
+	if err = errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("writing a file: %w", err)
+	}
+	return nil
+}
+
+// readStreams reads a bare TNEF stream, or those in a message. None at all is a finding.
+func readStreams(s *streams, file string) ([][]byte, error) {
+	data, err := readInput(s, file)
+	if err != nil {
+		return nil, err
+	}
+	if tnef.IsTNEF(data) {
+		return [][]byte{data}, nil
+	}
+	root, err := rawmime.Walk(data, rawmime.Limits{})
+	if err != nil {
+		return nil, fmt.Errorf("looking for TNEF: %w", err)
+	}
+	streams := tnefParts(nil, data, root)
+	if len(streams) == 0 {
+		return nil, errors.New("the input is neither a TNEF stream nor a message that holds one")
+	}
+	return streams, nil
+}
+
+// tnefParts adds the decoded contents of all parts that are TNEF, whatever they are called.
+func tnefParts(streams [][]byte, msg []byte, p *rawmime.Part) [][]byte {
+	for _, child := range p.Children {
+		streams = tnefParts(streams, msg, child)
+	}
+	if len(p.Children) > 0 {
+		return streams
+	}
+	content, known := rawmime.Decode(nil, p.Body(msg), p.Encoding)
+	if known && tnef.IsTNEF(content) {
+		streams = append(streams, content)
+	}
+	return streams
+}
+
+func printWarnings(s *streams, warnings []string) {
+	for _, w := range warnings {
+		fmt.Fprintln(s.err, "coexist: warning:", w)
+	}
+}
+
 func readInput(s *streams, file string) ([]byte, error) {
 	if file == "" || file == "-" {
-		return io.ReadAll(s.in)
+		data, err := io.ReadAll(s.in)
+		if err != nil {
+			return nil, fmt.Errorf("reading standard input: %w", err)
+		}
+		return data, nil
 	}
 	data, err := os.ReadFile(file)
 	if err != nil {
