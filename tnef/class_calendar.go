@@ -101,7 +101,7 @@ func calendarSource(b *builder, m *Message, text string) *calendar.Source {
 	o := outerOf(m)
 	src := &calendar.Source{
 		Class: m.Class, Props: &m.Props, Recipients: m.Recipients, From: m.Representing(), Sender: m.Sender(), To: o.to, Cc: o.cc,
-		Text: text, Decode: func(raw []byte) string { return decodeString(m.Codepage, raw) }, Date: o.date,
+		Text: text, Subject: o.subject, Decode: func(raw []byte) string { return decodeString(m.Codepage, raw) }, Date: o.date,
 	}
 	if src.From.Address == "" {
 		src.From = o.from

@@ -154,17 +154,22 @@ func TestMeetingHeaderAddresses(t *testing.T) {
 			p.Value = "/O=CONTOSO/OU=EXCHANGE/CN=RECIPIENTS/CN=KIM"
 		case mapi.TagSentRepresentingAddressType, mapi.TagSenderAddressType:
 			p.Value = "EX"
+		case mapi.TagSubject:
+			continue
 		}
 		list = append(list, p)
 	}
 	s.Props = append(list, tneftest.Text(mapi.TagTransportMessageHeaders,
-		"From: =?utf-8?q?Kim_Akers?= <kim@contoso.com>\r\nTo: \"David Alexander\" <david@fabrikam.com>,\r\n\tjossef@contoso.com\r\nCc: (malformed\r\n\r\n"))
+		"From: =?windows-1251?q?=CA=E8=EC?= <kim@contoso.com>\r\nTo: \"David Alexander\" <david@fabrikam.com>,\r\n\tjossef@contoso.com\r\nCc: (malformed\r\nSubject: =?utf-8?b?UGxhbnVuZywgR3LDtsOfZQ==?=\r\n\r\n"))
 	s.Recipients = nil
 	p, _, _ := convert(t, tneftest.Wrap(header, "When: Tuesday\r\nHello from Outlook", s.Bytes()))
 	ics := p.find("text/calendar").Content
 	lines := calendartest.Check(t, ics)
-	if o := calendartest.Find(lines, "VCALENDAR/VEVENT", "ORGANIZER"); len(o) == 0 || o[0].Value != "mailto:kim@contoso.com" {
+	if o := calendartest.Find(lines, "VCALENDAR/VEVENT", "ORGANIZER"); len(o) == 0 || o[0].Value != "mailto:kim@contoso.com" || o[0].Params["CN"] != "Ким" {
 		t.Errorf("organizer %v", o)
+	}
+	if got := calendartest.Value(lines, "SUMMARY"); got != `Planung\, Größe` {
+		t.Errorf("SUMMARY %s", got)
 	}
 	if n := len(calendartest.Find(lines, "VCALENDAR/VEVENT", "ATTENDEE")); n != 4 { // two in each event
 		t.Errorf("%d attendees\n%s", n, ics)

@@ -113,6 +113,8 @@ func TestReports(t *testing.T) {
 		{"NDR without text", "REPORT.IPM.Note.NDR", false, nil, "report(text/plain,message/delivery-status)", "delivery-status", "Action", "failed"},
 		{"NDR with a file", "REPORT.IPM.Note.NDR", true, []tneftest.Attachment{original, file},
 			"mixed(report(text/plain,message/delivery-status,message/rfc822[Q3 figures.eml](text/plain)),text/plain[log.txt])", "delivery-status", "Remote-MTA", "dns; mx.fabrikam.com"},
+		{"NDR with two messages", "REPORT.IPM.Note.NDR", true, []tneftest.Attachment{original, original},
+			"mixed(report(text/plain,message/delivery-status,message/rfc822[Q3 figures.eml](text/plain)),message/rfc822[Q3 figures.eml](text/plain))", "delivery-status", "Action", "failed"},
 		{"old NDR", "IPM.Microsoft Mail.Non-Delivery", true, nil, "report(text/plain,message/delivery-status)", "delivery-status", "Action", "failed"},
 		{"DR", "REPORT.IPM.Note.DR", true, nil, "report(text/plain,message/delivery-status)", "delivery-status", "Action", "delivered"},
 		{"delayed", "REPORT.IPM.Note.Delayed.DR", true, nil, "report(text/plain,message/delivery-status)", "delivery-status", "Action", "delayed"},

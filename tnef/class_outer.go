@@ -1,7 +1,10 @@
 package tnef
 
 import (
+	"io"
+	"mime"
 	"net/mail"
+	"strings"
 	"time"
 
 	"github.com/coexist-mail/coexist/tnef/mapi"
@@ -13,6 +16,7 @@ import (
 type outer struct {
 	from, sender mapi.Mailbox
 	to, cc       []mapi.Mailbox
+	subject      string
 	date         time.Time
 }
 
@@ -31,6 +35,9 @@ func outerOf(m *Message) outer {
 	}
 	o.from, o.sender = first("From"), first("Sender")
 	o.to, o.cc = mailboxes(header, "To"), mailboxes(header, "Cc")
+	if f, ok := rawmime.Find(header, "Subject"); ok {
+		o.subject = cleanText(rawmime.DecodeWords(f.Value))
+	}
 	if f, ok := rawmime.Find(header, "Date"); ok {
 		o.date, _ = mail.ParseDate(f.Text())
 	}
@@ -43,13 +50,17 @@ func mailboxes(header []byte, name string) []mapi.Mailbox {
 	if !ok {
 		return nil
 	}
-	list, err := mail.ParseAddressList(f.Text())
+	parser := mail.AddressParser{WordDecoder: &mime.WordDecoder{CharsetReader: func(charset string, r io.Reader) (io.Reader, error) {
+		b, err := io.ReadAll(r)
+		return strings.NewReader(rawmime.ToUTF8(charset, b)), err
+	}}}
+	list, err := parser.ParseList(rawmime.ToUTF8("", []byte(f.Text())))
 	if err != nil {
 		return nil
 	}
 	var out []mapi.Mailbox
 	for _, a := range list {
-		box := mapi.Mailbox{Name: rawmime.DecodeWords([]byte(a.Name)), Address: a.Address}
+		box := mapi.Mailbox{Name: a.Name, Address: a.Address}
 		if box.Name == box.Address {
 			box.Name = ""
 		}

@@ -160,6 +160,9 @@ func (c *conversion) part(message, p *rawmime.Part) error {
 		c.fail("%s: nothing in it can be read, or more than the limits allow", partLabel(p))
 		return nil
 	}
+	if !m.Props.Has(mapi.TagTransportMessageHeaders) {
+		m.Props.List = append(m.Props.List, mapi.Property{ID: mapi.TagTransportMessageHeaders, Type: mapi.TypeUnicode, Value: string(message.Header(c.msg))})
+	}
 	b := newBuilder(c.opt, stream)
 	j := &job{conversion: c, message: message, part: p, parsed: m, builder: b}
 	if !j.run() {
@@ -382,6 +385,7 @@ func (j *job) run() bool {
 	if parent == nil || !parent.IsMultipart() {
 		return j.replaceMessage(ct) // the whole message is TNEF
 	}
+	j.borrowText(ct)
 	if j.mismatch() {
 		return j.filesOnly(ct)
 	}
@@ -583,4 +587,15 @@ func nextDelim(p *rawmime.Part) int {
 		return parent.Close
 	}
 	return parent.BodyEnd
+}
+
+// borrowText: a meeting that has no text in the stream keeps the one that was sent beside it, as an alternative to its calendar.
+func (j *job) borrowText(ct *content) {
+	first := j.part.Parent.Children[0]
+	if len(ct.alternatives) == 0 || ct.hasHTML || strings.TrimSpace(ct.text) != "" || first == j.part || first.IsMultipart() || !isBodyText(first) {
+		return
+	}
+	if len(first.Body(j.msg)) < compareMax {
+		ct.text, ct.hasText = crlfLines(j.textOf(first)), true
+	}
 }

@@ -11,7 +11,7 @@ import (
 
 // event is a meeting or an appointment on its way. Times without "utc" in their name are wall-clock times in zone.
 type event struct {
-	*Source
+	*people
 	kind
 	uid       string
 	zone      *zone
@@ -20,6 +20,9 @@ type event struct {
 	organizer mapi.Mailbox
 	warnings  []string
 	main      occurrence
+	// invited are the attendees of the series, and messages the exceptions' messages by the date that they replace.
+	invited  []attendee
+	messages map[time.Time]*ExceptionMessage
 }
 
 // occurrence is what one VEVENT says that another one of the same meeting may say differently.
@@ -35,6 +38,7 @@ type occurrence struct {
 	busy          int64
 	reminderSet   bool
 	reminderDelta int64
+	ownPeople     bool // recipients are not those of the series
 	recipients    []mapi.Recipient
 	replaces      time.Time // for RECURRENCE-ID; zero for none
 	instType      int
@@ -63,7 +67,7 @@ func (e *event) warn(s string) {
 }
 
 func convertEvent(s *Source, k kind) (*Object, error) {
-	e := &event{Source: s, kind: k, uid: eventUID(s.Props)}
+	e := &event{people: newPeople(s), kind: k, uid: eventUID(s.Props)}
 	e.readRecurrence()
 	if err := e.readTimes(); err != nil {
 		return nil, err
@@ -140,14 +144,13 @@ func (e *event) readTimes() error {
 		e.readProposal(o)
 	}
 	o.zone, o.endZone = e.zone, e.endZone()
-	o.summary, o.location, o.text = subject(p), location(p), e.Text
+	o.summary, o.location, o.text = e.summary(), location(p), e.Text
 	o.busy, _ = named(p, lidBusyStatus).Int()
 	if _, said := named(p, lidBusyStatus).Int(); !said {
 		o.busy = busyBusy
 	}
 	o.reminderSet = common(p, lidReminderSet).Bool()
 	o.reminderDelta, _ = common(p, lidReminderDelta).Int()
-	o.recipients = e.Recipients
 	o.instType = instSingle
 	if e.recur != nil {
 		o.instType = instMaster
@@ -344,6 +347,7 @@ func (e *event) exceptions() []occurrence {
 	if e.recur == nil || e.method != "REQUEST" && e.method != "PUBLISH" {
 		return nil
 	}
+	e.messages = e.exceptionMessages()
 	var list []occurrence
 	seen := map[time.Time]bool{}
 	for i := range e.recur.Exceptions {
@@ -384,26 +388,27 @@ func (e *event) exception(x *Exception) occurrence {
 	if x.AllDay != nil {
 		o.allDay = *x.AllDay
 	}
-	if m := e.exceptionMessage(x.Original); m != nil {
+	if m := e.messages[midnight(x.Original)]; m != nil {
 		e.fromMessage(&o, m)
 	}
 	e.allDaySpan(&o)
 	return o
 }
 
-// exceptionMessage finds the message of a modified instance.
-func (e *event) exceptionMessage(original time.Time) *ExceptionMessage {
+// exceptionMessages finds the messages of modified instances, by the date in the series.
+func (e *event) exceptionMessages() map[time.Time]*ExceptionMessage {
+	found := map[time.Time]*ExceptionMessage{}
 	for i := range e.Exceptions {
 		m := &e.Exceptions[i]
 		at, ok := named(m.Props, lidReplaceTime).Time()
 		if !ok {
 			at = m.Replaces
 		}
-		if wall := e.zone.wall(at); !at.IsZero() && (wall.Equal(original) || midnight(wall).Equal(midnight(original))) {
-			return m
+		if date := midnight(e.zone.wall(at)); !at.IsZero() && found[date] == nil {
+			found[date] = m
 		}
 	}
-	return nil
+	return found
 }
 
 // fromMessage takes what only the message of an instance has.
@@ -418,8 +423,18 @@ func (e *event) fromMessage(o *occurrence, m *ExceptionMessage) {
 		o.location = s
 	}
 	if len(m.Recipients) > 0 {
-		o.recipients = m.Recipients
+		o.recipients, o.ownPeople = m.Recipients, true
 	}
+}
+
+// summary is the subject of the object itself, or that of the message's header.
+func (s *Source) summary() string {
+	for _, text := range []string{subject(s.Props), s.Subject, s.Props.Text(mapi.TagConversationTopic)} {
+		if text != "" {
+			return text
+		}
+	}
+	return ""
 }
 
 func subject(p *mapi.Props) string {

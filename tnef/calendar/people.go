@@ -46,8 +46,27 @@ const (
 // partStats are the values of PARTSTAT for PidTagRecipientTrackStatus ([MS-OXOCAL] 2.2.4.10.2).
 var partStats = map[int64]string{1: "ACCEPTED", 2: "TENTATIVE", 3: "ACCEPTED", 4: "DECLINED"}
 
+// people finds addresses for names.
+type people struct {
+	*Source
+	byName map[string]string // names in lower case
+}
+
+// newPeople prepares looking up the names in the message's header.
+func newPeople(s *Source) *people {
+	p := &people{Source: s, byName: map[string]string{}}
+	for _, list := range [][]mapi.Mailbox{s.To, s.Cc, {s.From, s.Sender}} {
+		for _, m := range list {
+			if name := strings.ToLower(m.Name); name != "" && m.Address != "" && p.byName[name] == "" {
+				p.byName[name] = m.Address
+			}
+		}
+	}
+	return p
+}
+
 // attendees lists who is invited, each once and without the organizer ([MS-OXCICAL] 2.1.3.1.1.20.2).
-func (s *Source) attendees(rows []mapi.Recipient, organizer mapi.Mailbox, warn func(string)) []attendee {
+func (s *people) attendees(rows []mapi.Recipient, organizer mapi.Mailbox, warn func(string)) []attendee {
 	var list []attendee
 	seen := map[string]bool{strings.ToLower(organizer.Address): true}
 	add := func(a attendee) {
@@ -77,7 +96,7 @@ func (s *Source) attendees(rows []mapi.Recipient, organizer mapi.Mailbox, warn f
 }
 
 // attendee reads one row; ok is false for those who are none.
-func (s *Source) attendee(r *mapi.Recipient) (a attendee, ok bool) {
+func (s *people) attendee(r *mapi.Recipient) (a attendee, ok bool) {
 	flags, _ := r.Props.Int(mapi.TagRecipientFlags)
 	if r.Kind() == mapi.Originator || flags&(recipOrganizer|recipExceptionalDeleted) != 0 {
 		return a, false
@@ -109,18 +128,12 @@ func (s *Source) attendee(r *mapi.Recipient) (a attendee, ok bool) {
 
 // resolve finds the address of a row, if need be that of the message's header with the same name: inside an Exchange organization rows
 // have only X.500 names.
-func (s *Source) resolve(r *mapi.Recipient) mapi.Mailbox {
+func (s *people) resolve(r *mapi.Recipient) mapi.Mailbox {
 	m := mapi.Mailbox{Name: r.Name(), Address: r.Address()}
 	if m.Address != "" {
 		return m
 	}
-	for _, list := range [][]mapi.Mailbox{s.To, s.Cc, {s.From, s.Sender}} {
-		for _, h := range list {
-			if h.Address != "" && m.Name != "" && strings.EqualFold(h.Name, m.Name) {
-				return mapi.Mailbox{Name: m.Name, Address: h.Address}
-			}
-		}
-	}
+	m.Address = s.byName[strings.ToLower(m.Name)]
 	return m
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/coexist-mail/coexist/tnef/calendar"
 	"github.com/coexist-mail/coexist/tnef/calendar/calendartest"
+	"github.com/coexist-mail/coexist/tnef/mapi"
 )
 
 // patterns are all kinds of recurrence, with the first part of their rule. Planning is on Tuesday, 3 June 2025, at 10:00 in Berlin.
@@ -97,15 +98,15 @@ func exception(t time.Time, set func(*calendartest.Exception)) calendartest.Exce
 	return e
 }
 
-// TestPatterns converts every pattern with every end and every kind of exception, in every version of the structure.
+// TestPatterns converts every pattern with every end and every kind of exception, in both versions of the structure in turn.
 func TestPatterns(t *testing.T) {
+	n := uint32(0)
 	for _, p := range patterns {
 		for _, end := range ends {
 			for i := range exceptionKinds {
-				for _, writer2 := range []uint32{0x3008, 0x3009} {
-					name := fmt.Sprintf("%s/%s/%s/%x", p.name, end.name, exceptionKinds[i].name, writer2)
-					t.Run(name, func(t *testing.T) { checkPattern(t, p.p, p.want, end.set, end.timed, i, writer2) })
-				}
+				n++
+				name := fmt.Sprintf("%s/%s/%s", p.name, end.name, exceptionKinds[i].name)
+				t.Run(name, func(t *testing.T) { checkPattern(t, p.p, p.want, end.set, end.timed, i, 0x3008+n%2) })
 			}
 		}
 	}
@@ -217,7 +218,7 @@ func TestBadPatterns(t *testing.T) {
 // TestHugePattern: counts that fit the data cost no more than that.
 func TestHugePattern(t *testing.T) {
 	p := calendartest.Pattern{Freq: 0x200A, Period: 1440, Start: day("2025-06-03"), StartMinutes: 600, EndMinutes: 690}
-	for i := range 2000 {
+	for i := range 600 {
 		at := day("2025-06-03").AddDate(0, 0, i).Add(10 * time.Hour)
 		p.Deleted = append(p.Deleted, at.Truncate(24*time.Hour))
 		if i%2 == 0 {
@@ -226,7 +227,7 @@ func TestHugePattern(t *testing.T) {
 		}
 	}
 	o := convert(t, recurring(p))
-	if n := strings.Count(string(o.Data), "BEGIN:VEVENT"); n != 1001 {
+	if n := strings.Count(string(o.Data), "BEGIN:VEVENT"); n != 301 {
 		t.Errorf("%d events", n)
 	}
 	calendartest.Check(t, o.Data)
@@ -235,17 +236,30 @@ func TestHugePattern(t *testing.T) {
 // TestAmplification: a long text, many attendees and many exceptions together don't multiply.
 func TestAmplification(t *testing.T) {
 	p := calendartest.Pattern{Freq: 0x200A, Period: 1440, Start: day("2025-06-03"), StartMinutes: 600, EndMinutes: 690}
-	for i := range 5000 {
+	for i := range 1000 {
 		at := day("2025-06-03").AddDate(0, 0, i).Add(10 * time.Hour)
 		p.Exceptions = append(p.Exceptions, calendartest.Exception{Start: at, End: at.Add(time.Hour), Original: at})
 	}
 	s := recurring(p)
 	s.Text = strings.Repeat("A long text. ", 100_000)
 	s.Recipients = nil
-	for i := range 2000 {
+	for i := range 1000 {
 		s.Recipients = append(s.Recipients, recipient(1, "Attendee", fmt.Sprintf("a%d@contoso.com", i)))
 	}
 	o := convert(t, s)
+	// Nor does looking for people who have no address, or for the messages of exceptions, by each exception.
+	for i := range s.Recipients {
+		s.Recipients[i] = recipient(1, fmt.Sprintf("Name %d", i), "")
+		s.To = append(s.To, mapi.Mailbox{Name: fmt.Sprintf("Other %d", i), Address: "x@contoso.com"})
+	}
+	for i := range 1000 {
+		s.Exceptions = append(s.Exceptions, calendar.ExceptionMessage{Props: props(appt(0x8228, mapi.Property{Type: mapi.TypeTime, Value: at("2045-06-03 10:00").AddDate(0, 0, i)}))})
+	}
+	begin := time.Now()
+	convert(t, s)
+	if d := time.Since(begin); d > 20*time.Second { // well under a second; a loop in a loop takes minutes
+		t.Errorf("took %v", d)
+	}
 	if len(o.Data) > 12<<20 {
 		t.Errorf("%d octets", len(o.Data))
 	}

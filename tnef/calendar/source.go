@@ -17,6 +17,8 @@ type Source struct {
 	// To and Cc are used for recipients that have no address, or when there are none.
 	To, Cc []mapi.Mailbox
 	Text   string // the body as plain text
+	// Subject is used when the properties have none, since the message's header counts.
+	Subject string
 	// Exceptions are the messages of modified instances ([MS-OXOCAL] 2.2.10.1).
 	Exceptions []ExceptionMessage
 	// Decode reads 8-bit text inside binary properties; nil means that it is UTF-8.

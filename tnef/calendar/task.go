@@ -18,14 +18,14 @@ func convertTask(s *Source, k kind) (*Object, error) {
 	if uid == "" {
 		return nil, ErrIncomplete
 	}
-	t := &taskObject{Source: s, kind: k}
+	t := &taskObject{people: newPeople(s), kind: k}
 	w := &writer{}
 	w.header(k.method)
 	w.Begin("VTODO")
 	w.Raw("UID", contentline.Escape(uid))
 	t.writeTimes(w)
 	t.writePeople(w)
-	w.Text("SUMMARY", subject(s.Props))
+	w.Text("SUMMARY", s.summary())
 	if strings.TrimSpace(s.Text) != "" {
 		w.Text("DESCRIPTION", strings.TrimRight(s.Text, "\r\n"))
 	}
@@ -40,7 +40,7 @@ func convertTask(s *Source, k kind) (*Object, error) {
 }
 
 type taskObject struct {
-	*Source
+	*people
 	kind
 	warnings []string
 }

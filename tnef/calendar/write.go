@@ -208,9 +208,23 @@ func (e *event) writePeople(w *writer, o *occurrence) {
 	if e.method == "REQUEST" {
 		extra = []param{with("RSVP", e.rsvp())}
 	}
-	for _, a := range e.attendees(o.recipients, e.organizer, e.warn) {
+	for _, a := range e.attendeesOf(o) {
 		w.attendee(a, extra...)
 	}
+}
+
+// attendeesOf lists the attendees of an occurrence; those of the series are looked up once.
+func (e *event) attendeesOf(o *occurrence) []attendee {
+	if o.ownPeople {
+		return e.attendees(o.recipients, e.organizer, e.warn)
+	}
+	if e.invited == nil {
+		e.invited = e.attendees(e.Recipients, e.organizer, e.warn)
+		if e.invited == nil {
+			e.invited = []attendee{}
+		}
+	}
+	return e.invited
 }
 
 // rsvp: a response is wanted, unless the organizer said that it is not.

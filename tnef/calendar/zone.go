@@ -3,6 +3,7 @@ package calendar
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf16"
@@ -182,14 +183,12 @@ func parseDefinition(b []byte) (key string, rules []zoneRule, err error) {
 		if err := r.check(c); err != nil {
 			return key, nil, err
 		}
-		if n := len(rules); n > 0 && rules[n-1].year > r.year {
-			return key, nil, errors.New("time zone: rules are out of order")
-		}
 		rules = append(rules, r)
 	}
 	if len(rules) == 0 {
 		return key, nil, errors.New("time zone: no rules")
 	}
+	slices.SortStableFunc(rules, func(a, b zoneRule) int { return a.year - b.year })
 	return key, rules, nil
 }
 

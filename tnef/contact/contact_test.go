@@ -159,6 +159,31 @@ func TestMembers(t *testing.T) {
 	}
 }
 
+// TestMemberStream: a great list has its members in a stream, each with the id in the sender's folders in front of the one-off one.
+func TestMemberStream(t *testing.T) {
+	var b []byte
+	u32 := func(v int) { b = binary.LittleEndian.AppendUint32(b, uint32(v)) }
+	u32(1)
+	u32(16)
+	u32(0)
+	u32(3)
+	for _, e := range [][]byte{oneOff(true, "Kim Akers", "SMTP", "kim@contoso.com"), oneOff(false, "David", "SMTP", "david@fabrikam.com"), oneOff(true, "Zoë", "EX", "/o=x")} {
+		for _, part := range [][]byte{[]byte("id in a folder"), e, nil} {
+			u32(len(part))
+			b = append(b, part...)
+		}
+	}
+	u32(0)
+	u32(0)
+	p := list()
+	p.List = append(p.List, address(0x8064, tt.Binary(mapi.FirstNamed+100, b)))
+	p.List[len(p.List)-1].ID = mapi.FirstNamed + 100
+	want := []mapi.Mailbox{{Name: "Kim Akers", Address: "kim@contoso.com"}, {Name: "David", Address: "david@fabrikam.com"}, {Name: "Zoë"}}
+	if d := cmp.Diff(want, contact.Members(p, nil)); d != "" {
+		t.Error(d)
+	}
+}
+
 // TestHostileTexts: no value leaves its line.
 func TestHostileTexts(t *testing.T) {
 	evil := "x\r\nEMAIL:evil@fabrikam.com\r\n\x00;,\\\u2028END:VCARD"
@@ -205,6 +230,7 @@ func FuzzMembers(f *testing.F) {
 	f.Add(oneOff(false, "Kim", "SMTP", "kim@contoso.com"))
 	f.Fuzz(func(t *testing.T, entry []byte) {
 		p := props(address(0x8054, mapi.Property{Type: mapi.TypeBinary, Multi: true, Value: []any{entry}}))
+		p.List = append(p.List, mapi.Property{ID: mapi.FirstNamed + 1, Type: mapi.TypeBinary, Name: mapi.Name{Set: mapi.SetAddress, LID: 0x8064}, Value: entry})
 		calendartest.Parse(t, contact.GroupVCard(p, contact.Members(p, nil), contact.ListText(p, contact.Members(p, nil))))
 	})
 }

@@ -21,31 +21,58 @@ func Members(p *mapi.Props, decode func([]byte) string) []mapi.Mailbox {
 	if decode == nil {
 		decode = func(b []byte) string { return string(b) }
 	}
-	var list []mapi.Mailbox
-	seen := map[mapi.Mailbox]bool{}
-	for _, lid := range []uint32{lidOneOffMembers, lidMembers} {
-		values, _ := valuesOf(address(p, lid))
-		for _, v := range values[:min(len(values), maxMembers)] {
-			b, _ := v.([]byte)
-			m, ok := oneOff(b, decode)
-			if ok && !seen[m] {
+	// The first that has members counts: a great list has only the stream, and those in lidMembers refer to the sender's folders.
+	for _, entries := range [][][]byte{
+		streamEntries(address(p, lidMemberStream).Bytes()), valuesOf(address(p, lidOneOffMembers)), valuesOf(address(p, lidMembers)),
+	} {
+		var list []mapi.Mailbox
+		seen := map[mapi.Mailbox]bool{}
+		for _, b := range entries[:min(len(entries), maxMembers)] {
+			if m, ok := oneOff(b, decode); ok && !seen[m] {
 				seen[m] = true
 				list = append(list, m)
 			}
 		}
-		if len(list) > 0 { // the second list has the same members, as references into the sender's folders
+		if len(list) > 0 {
+			return list
+		}
+	}
+	return nil
+}
+
+// streamEntries finds the one-off entry ids in PidLidDistributionListStream ([MS-OXOCNTC] 2.2.2.2.4), where they stand beside ids that lead
+// nowhere outside the sender's mailbox. Each ends with its last string.
+func streamEntries(b []byte) [][]byte {
+	var list [][]byte
+	for len(list) < maxMembers {
+		i := bytes.Index(b, []byte(oneOffUID))
+		if i < 0 {
 			break
 		}
+		end := len(b)
+		if next := bytes.Index(b[i+len(oneOffUID):], []byte(oneOffUID)); next >= 0 {
+			end = i + len(oneOffUID) + next
+		}
+		if i >= 4 {
+			list = append(list, b[i-4:end:end])
+		}
+		b = b[i+len(oneOffUID):]
 	}
 	return list
 }
 
-func valuesOf(x *mapi.Property) ([]any, bool) {
+func valuesOf(x *mapi.Property) [][]byte {
 	if x == nil {
-		return nil, false
+		return nil
 	}
-	list, ok := x.Value.([]any)
-	return list, ok
+	values, _ := x.Value.([]any)
+	var list [][]byte
+	for _, v := range values {
+		if b, ok := v.([]byte); ok {
+			list = append(list, b)
+		}
+	}
+	return list
 }
 
 // oneOffUID marks a one-off entry id ([MS-OXCDATA] 2.2.5.1).

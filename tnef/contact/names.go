@@ -81,6 +81,7 @@ const (
 	lidOneOffMembers    = 0x8054
 	lidMembers          = 0x8055
 	lidIM               = 0x8062
+	lidMemberStream     = 0x8064
 	lidEmail1           = 0x8080
 	lidFreeBusy         = 0x80D8
 	lidBirthdayLocal    = 0x80DE

@@ -17,16 +17,30 @@ type Param struct{ Name, Value string }
 // Writer writes content lines (RFC 5545 3.1).
 type Writer struct{ bytes.Buffer }
 
-// Raw writes a line whose value needs no escaping, or has it.
+// Raw writes a line whose value needs no escaping, or has it. What no value may hold (RFC 5545 3.1, VALUE-CHAR) is left out.
 func (w *Writer) Raw(name, value string, params ...Param) {
 	var b strings.Builder
 	b.WriteString(name)
 	for _, p := range params {
 		b.WriteString(";" + p.Name + "=" + paramValue(p.Value))
 	}
-	b.WriteString(":" + value)
+	b.WriteString(":" + clean(value))
 	w.fold(b.String())
 }
+
+func clean(s string) string {
+	if utf8.ValidString(s) && strings.IndexFunc(s, isControl) < 0 {
+		return s
+	}
+	return strings.Map(func(r rune) rune {
+		if isControl(r) {
+			return -1
+		}
+		return r
+	}, strings.ToValidUTF8(s, "\uFFFD"))
+}
+
+func isControl(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }
 
 // Text writes a line with a TEXT value; none when it is empty.
 func (w *Writer) Text(name, value string, params ...Param) {
@@ -77,7 +91,7 @@ func Escape(s string) string {
 		case r == '\\', r == ';', r == ',':
 			b.WriteByte('\\')
 			b.WriteRune(r)
-		case r < ' ' && r != '\t', r == 0x7f:
+		case isControl(r):
 		default:
 			b.WriteRune(r) // octets that are no UTF-8 become U+FFFD here
 		}
