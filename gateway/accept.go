@@ -1,8 +1,6 @@
 package gateway
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -173,21 +171,16 @@ func (g *Gateway) deliverThenAcknowledge(s *state, it *spool.Item, body *message
 	if s.cfg.Delivery.AckAfter == 0 || !g.enterDirect() {
 		return g.spoolFirst(it, body)
 	}
-	body.Retain()
-	done := make(chan []outbound.Result, 1)
-	go func() {
-		defer body.Close()
-		done <- g.attempt(g.deliveries, it, body.Bytes(), nil)
-	}()
+	r := g.startRunning(it, body)
 	timer := time.NewTimer(s.cfg.Delivery.AckAfter)
 	defer timer.Stop()
 	select {
-	case results := <-done:
+	case results := <-r.done:
 		g.leaveDirect()
 		return g.settleDirect(s, it, body, results)
 	case <-timer.C:
 	}
-	return g.spoolRunning(s, it, body, done)
+	return g.spoolRunning(s, it, body, r)
 }
 
 // settleDirect answers by what the next hops said.
@@ -197,10 +190,10 @@ func (g *Gateway) settleDirect(s *state, it *spool.Item, body *message.Buffer, r
 		// Nothing was accepted and nothing bounces: the sender hears what the next hop said.
 		return passOn(results[changed.failed[0]].Reply)
 	}
-	if err := g.notify(s, it, body.Bytes(), nil, changed); err != nil {
-		return g.cannotSpool(it, err)
-	}
 	if it.Settled() {
+		if err := g.notify(s, it, body.Bytes(), nil, changed); err != nil {
+			return g.cannotSpool(it, err)
+		}
 		return accepted(it)
 	}
 	it.Attempts = 1
@@ -209,10 +202,27 @@ func (g *Gateway) settleDirect(s *state, it *spool.Item, body *message.Buffer, r
 	} else {
 		it.NextAttempt = g.now().Add(max(g.scheduler.NextDelay(1), changed.wait))
 	}
-	if err := g.store.Put(g.deliveries, it, spool.Segments{body.Bytes()}); err != nil {
+	return g.spoolRest(s, it, body, changed)
+}
+
+// spoolRest makes durable what waits, and then sends the DSNs about what failed: in this order, so that a 452 has sent none. What failed
+// is on record as waiting until its DSN is durable.
+func (g *Gateway) spoolRest(s *state, it *spool.Item, body *message.Buffer, changed changes) *smtp.SMTPError {
+	stored := unfailed(it, nil)
+	if len(changed.failed) > 0 {
+		stored.Owner = sessionOwner // until the DSN is durable
+	}
+	if err := g.store.Put(g.deliveries, stored, spool.Segments{body.Bytes()}); err != nil {
 		return g.cannotSpool(it, err)
 	}
+	if it.Owner = stored.Owner; it.Owner != "" {
+		g.finishRunning(s, it, body.Bytes(), changed)
+		return accepted(it)
+	}
 	g.scheduler.Add(it)
+	// What is left to tell are notices that may be lost.
+	g.tryDSN(s, it, body.Bytes(), notice{kind: bounce.Expanded, which: expanded(it)})
+	g.tryDSN(s, it, body.Bytes(), notice{kind: bounce.Relayed, which: changed.relayed})
 	return accepted(it)
 }
 
@@ -225,71 +235,6 @@ func (g *Gateway) spoolFirst(it *spool.Item, body *message.Buffer) *smtp.SMTPErr
 	g.tryDSN(g.state.Load(), it, body.Bytes(), notice{kind: bounce.Expanded, which: expanded(it)})
 	g.scheduler.Add(it)
 	return accepted(it)
-}
-
-// spoolRunning makes a message durable whose delivery takes long. The running attempt settles it, under a lease, so that the
-// scheduler does not try it as well; after a crash it is waiting.
-func (g *Gateway) spoolRunning(s *state, it *spool.Item, body *message.Buffer, done <-chan []outbound.Result) *smtp.SMTPError {
-	stored := *it
-	stored.Recipients = append([]spool.Recipient(nil), it.Recipients...)
-	stored.Owner = "session"
-	stored.NextAttempt = g.now()
-	if err := g.store.Put(g.deliveries, &stored, spool.Segments{body.Bytes()}); err != nil {
-		// The spool is unusable, so only the running attempt can settle it.
-		g.log.Error("cannot spool", "id", it.ID, "error", err)
-		results := <-done
-		g.leaveDirect()
-		return g.settleDirect(s, it, body, results)
-	}
-	body.Retain()
-	g.background.Add(1)
-	go func() {
-		defer g.background.Done()
-		defer body.Close()
-		results := <-done
-		g.leaveDirect()
-		g.finishRunning(s, &stored, body.Bytes(), g.apply(&stored, results))
-	}()
-	return accepted(it)
-}
-
-// finishRunning records what a running attempt did to a spooled message. It tries until the store takes it: else the message would
-// be delivered twice.
-func (g *Gateway) finishRunning(s *state, it *spool.Item, body []byte, changed changes) {
-	it.Attempts++
-	it.NextAttempt = g.now().Add(max(g.scheduler.NextDelay(it.Attempts), changed.wait))
-	notified := false
-	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
-		err := g.recordRunning(s, it, body, changed, &notified)
-		switch {
-		case errors.Is(err, spool.ErrClosed), errors.Is(err, spool.ErrNotFound):
-			return
-		case err == nil && it.Settled():
-			return
-		case err == nil:
-			g.scheduler.Add(it)
-			return
-		}
-		g.log.Error("outcome of a delivery not recorded, trying again", "id", it.ID, "error", err)
-		select {
-		case <-time.After(wait):
-		case <-g.deliveries.Done():
-			return
-		}
-	}
-}
-
-func (g *Gateway) recordRunning(s *state, it *spool.Item, body []byte, changed changes, notified *bool) error {
-	if !*notified {
-		if err := g.notify(s, it, body, nil, changed); err != nil {
-			return err
-		}
-		*notified = true
-	}
-	if it.Settled() {
-		return g.store.Remove(context.WithoutCancel(g.deliveries), it)
-	}
-	return g.store.Release(context.WithoutCancel(g.deliveries), it)
 }
 
 // cannotSpool is the reply when a message can neither be settled at once nor kept: our trouble, so the client tries again.

@@ -29,7 +29,7 @@ func (g adminView) Ready() (string, error) {
 	case !g.bound.Load():
 		return "", errors.New("the listeners are not bound, or shutting down")
 	case view == nil:
-		return "", errors.New("no view of the directory is loaded: " + g.directory.Status().LastError)
+		return "", errors.New(strings.TrimSuffix("no view of the directory is loaded: "+g.directory.Status().LastError, ": "))
 	case g.state.Load().cfg.Directory.MaxAge > 0 && age > g.state.Load().cfg.Directory.MaxAge:
 		return fmt.Sprintf("ready; the view of the directory is stale: %s old, unknown recipients are deferred", age.Round(time.Second)), nil
 	}

@@ -40,7 +40,7 @@ func Check(ctx context.Context, cfg *config.Config, timeout time.Duration) []Che
 		lines = append(lines, CheckLine{CheckWarning, "configuration", w.String()})
 	}
 	lines = append(lines, checkCertificates(cfg)...)
-	lines = append(lines, checkDirectory(ctx, cfg))
+	lines = append(lines, checkDirectory(ctx, cfg, timeout)...)
 	for _, side := range []struct {
 		name routing.Side
 		tls  config.SideTLS
@@ -88,19 +88,31 @@ func checkCertificate(what, certFile, keyFile, host string) CheckLine {
 	}
 	left := time.Until(cert.Leaf.NotAfter)
 	detail := fmt.Sprintf("%s, valid until %s", certFile, cert.Leaf.NotAfter.Format(time.DateOnly))
-	switch {
-	case left < 0:
+	if left < 0 {
 		return CheckLine{CheckFailed, what, detail + ": it has expired"}
-	case left < expiryWarning:
-		return CheckLine{CheckWarning, what, detail + ": renew it"}
-	case host != "" && cert.Leaf.VerifyHostname(host) != nil:
-		return CheckLine{CheckWarning, what, detail + ": it is not valid for the hostname " + host}
 	}
-	return CheckLine{CheckFine, what, detail}
+	result := CheckFine
+	if left < expiryWarning {
+		result, detail = CheckWarning, detail+": renew it"
+	}
+	if host != "" && cert.Leaf.VerifyHostname(host) != nil {
+		result, detail = CheckWarning, detail+": it is not valid for the hostname "+host
+	}
+	return CheckLine{result, what, detail}
 }
 
-func checkDirectory(ctx context.Context, cfg *config.Config) CheckLine {
+func checkDirectory(ctx context.Context, cfg *config.Config, timeout time.Duration) []CheckLine {
+	if cfg.Directory.Source == "ad" {
+		return checkActiveDirectory(ctx, cfg, timeout)
+	}
+	return []CheckLine{checkLDIF(ctx, cfg)}
+}
+
+func checkLDIF(ctx context.Context, cfg *config.Config) CheckLine {
 	what := "directory " + cfg.Directory.Source
+	if cfg.Directory.Source != "ldif" {
+		return line(what, fmt.Errorf("directory.source %q is not known", cfg.Directory.Source), "")
+	}
 	source := directory.NewFileSource(directory.FileConfig{Path: cfg.Directory.LDIF})
 	if err := source.Refresh(ctx); err != nil {
 		return line(what, err, "")

@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,6 +24,7 @@ import (
 	"github.com/coexist-mail/coexist/gateway/config"
 	"github.com/coexist-mail/coexist/gateway/inbound"
 	"github.com/coexist-mail/coexist/gateway/outbound"
+	"github.com/coexist-mail/coexist/gateway/outbound/mtasts"
 	"github.com/coexist-mail/coexist/gateway/spool"
 	"github.com/coexist-mail/coexist/gateway/trace"
 	"github.com/coexist-mail/coexist/routing"
@@ -34,6 +36,8 @@ type Options struct {
 	// Resolver and MXPort are for tests: where MX records come from, and the port of the hosts that they name (25).
 	Resolver outbound.Resolver
 	MXPort   uint16
+	// PolicyClient fetches MTA-STS policies; nil is one with the system's authorities.
+	PolicyClient *http.Client
 	// RootCAs verify next hops and client certificates; nil is the system's.
 	RootCAs *x509.CertPool
 	// Timeouts bound the deliveries, and ClientTimeouts the clients.
@@ -51,6 +55,8 @@ type Gateway struct {
 	state       atomic.Pointer[state]
 	directory   directory.Source
 	transport   *outbound.Transport
+	sts         *mtasts.Cache
+	expiry      *outbound.Expiry
 	store       *spool.Local
 	scheduler   *spool.Scheduler
 	trace       *trace.Log
@@ -72,7 +78,8 @@ type Gateway struct {
 	background sync.WaitGroup
 	sideHolds  sideHolds
 	holds      holds
-	direct     atomic.Int64 // messages that are being tried without having been spooled first
+	direct     atomic.Int64  // messages that are being tried without having been spooled first
+	converting chan struct{} // holds a token for each TNEF conversion that runs
 	bound      atomic.Bool
 }
 
@@ -84,7 +91,9 @@ func New(cfg *config.Config, opt Options) (_ *Gateway, err error) {
 	if opt.Now == nil {
 		opt.Now = time.Now
 	}
-	g := &Gateway{opt: opt, log: opt.Logger, now: opt.Now, metrics: newMetrics(), certs: map[string]*certFile{}}
+	g := &Gateway{opt: opt, log: opt.Logger, now: opt.Now, metrics: newMetrics(), certs: map[string]*certFile{},
+		converting: make(chan struct{}, min(max(2, runtime.GOMAXPROCS(0)), maxConverting))}
+	g.expiry = outbound.NewExpiry(g.now, g.log)
 	g.deliveries, g.cut = context.WithCancel(context.Background())
 	g.watch, g.unwatch = context.WithCancel(context.Background())
 	g.state.Store(newState(cfg, opt.RootCAs))
@@ -103,6 +112,8 @@ func New(cfg *config.Config, opt Options) (_ *Gateway, err error) {
 		Refused: func(reason string) { g.metrics.refusedClients.WithLabelValues(reason).Inc() },
 	})
 	g.registerGauges()
+	g.metrics.registry.MustRegister(newCertificateEnds(g.expiry))
+	g.watchCertificates()
 	return g, nil
 }
 
@@ -134,6 +145,8 @@ func OpenDirectory(cfg *config.Config, log *slog.Logger) (directory.Source, erro
 	switch cfg.Directory.Source {
 	case "ldif":
 		return directory.NewFileSource(directory.FileConfig{Path: cfg.Directory.LDIF, Snapshot: snapshotPath(cfg), Log: log}), nil
+	case "ad":
+		return openActiveDirectory(cfg, log), nil
 	}
 	return nil, fmt.Errorf("directory.source %q is not known", cfg.Directory.Source)
 }
@@ -143,6 +156,12 @@ func (g *Gateway) openTransport(cfg *config.Config) error {
 	if err != nil {
 		return err
 	}
+	if o.Resolver == nil {
+		o.Resolver = outbound.NewResolver(outbound.ResolverOptions{Clock: g.now})
+	}
+	g.sts = mtasts.New(mtasts.Options{LookupTXT: o.Resolver.LookupTXT, Client: g.opt.PolicyClient,
+		Path: filepath.Join(cfg.DataDir, "mta-sts.jsonl"), Clock: g.now, Logger: g.log})
+	o.Policy = outbound.MTASTS(g.sts)
 	g.transport = outbound.New(o)
 	return nil
 }
@@ -247,6 +266,7 @@ func (g *Gateway) AdminAddr() net.Addr { return g.adminAddr.Addr() }
 func (g *Gateway) Run() error {
 	var wg sync.WaitGroup
 	g.watching.Go(func() { g.directory.Run(g.watch) })
+	g.watching.Go(func() { g.expiry.Run(g.watch) })
 	g.scheduler.Start()
 	errs := make(chan error, len(g.listeners)+1)
 	for _, l := range g.listeners {
@@ -307,6 +327,9 @@ func (g *Gateway) close() {
 	if g.transport != nil {
 		g.transport.Close()
 	}
+	if g.sts != nil {
+		g.sts.Close()
+	}
 	g.unwatch()
 	g.watching.Wait()
 	if g.directory != nil {
@@ -341,6 +364,7 @@ func (g *Gateway) Reload(cfg *config.Config) (restart []string, err error) {
 	g.state.Store(newState(cfg, g.opt.RootCAs))
 	g.holds.resolved.Store(nil)
 	g.transport.Reload(o)
+	g.watchCertificates()
 	g.scheduler.Reload(schedule(cfg), maxConcurrent(cfg), 2*cfg.Delivery.ConnectionsPerHop)
 	return needRestart(old, cfg), nil
 }

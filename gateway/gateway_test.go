@@ -665,3 +665,38 @@ func TestSuccessNotices(t *testing.T) {
 		t.Errorf("%d DSNs, want 2", n)
 	}
 }
+
+// One side took the message and the other hangs: that is on record at once, or a crash would deliver it twice.
+func TestFastSideIsOnRecordWhileTheOtherHangs(t *testing.T) {
+	g := gatewaytest.StartWith(t, gatewaytest.Options{
+		Configure: func(c *config.Config) { c.Delivery.AckAfter = time.Second; fastRetry(c) },
+		Cloud:     fakemta.Options{Rules: rule(t, "EOD times 1 delay 4s reply 451 4.3.0 later")},
+		OnPrem:    fakemta.Options{Rules: rule(t, "RCPT alexw@contoso.com reply 550 5.1.1 no such user")},
+	})
+	g.Send(routing.Internet, sender, []string{"adelev@contoso.com", "alexw@contoso.com", "meganb@contoso.com"}, "Subject: x\r\n\r\nbody\r\n")
+	c := admin.NewClient(g.AdminAddr().String())
+	rows, err := c.Queue(context.Background())
+	if err != nil || len(rows) != 1 {
+		t.Fatalf("queue: %+v, %v", rows, err)
+	}
+	it, err := c.QueueItem(context.Background(), rows[0].ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	states := map[string]spool.RecipientState{}
+	for _, r := range it.Recipients {
+		states[r.Asked] = r.State
+	}
+	// What failed waits on record until its DSN is durable.
+	if states["adelev@contoso.com"] != spool.RecipientDelivered || states["alexw@contoso.com"] != spool.RecipientWaiting || states["meganb@contoso.com"] != spool.RecipientWaiting {
+		t.Errorf("on record: %v", states)
+	}
+	g.WaitCloud(1)
+	waitEmptyQueue(t, g)
+	if n := len(g.OnPrem.Messages()); n != 1 {
+		t.Errorf("on-prem got it %d times", n)
+	}
+	if dsns := g.WaitInternet(1); len(dsns) != 1 || !strings.Contains(string(dsns[0].Data), "alexw@contoso.com") {
+		t.Errorf("%d DSNs", len(dsns))
+	}
+}

@@ -18,22 +18,40 @@ import (
 	"github.com/coexist-mail/coexist/routing"
 )
 
-// openOffline is the view that a gateway would start with: the source itself, else the snapshot. It writes nothing.
-func openOffline(ctx context.Context, cfg *config.Config) (directory.Source, error) {
+// offline is a view without a gateway.
+type offline struct {
+	directory.Source
+	kept error // why the view is the snapshot and not that of the source; nil when it is the source's
+}
+
+// openOffline is the view that a gateway would start with: the source itself, else the snapshot. Active Directory is not read as a whole: without a snapshot the view
+// has what the addresses lead to, if there are any. It writes nothing.
+func openOffline(ctx context.Context, cfg *config.Config, addresses ...string) (offline, error) {
 	switch cfg.Directory.Source {
 	case "ldif":
 		file := directory.NewFileSource(directory.FileConfig{Path: cfg.Directory.LDIF})
 		err := file.Refresh(ctx)
 		if err == nil {
-			return file, nil
+			return offline{file, nil}, nil
 		}
 		kept := directory.NewFileSource(directory.FileConfig{Path: cfg.Directory.LDIF, Snapshot: snapshotPath(cfg)})
 		if kept.View() == nil {
-			return file, nil // its status says what is wrong
+			return offline{file, nil}, nil // its status says what is wrong
 		}
-		return kept, nil
+		return offline{kept, err}, nil
+	case "ad":
+		return offlineActiveDirectory(ctx, cfg, addresses)
 	}
-	return nil, fmt.Errorf("directory.source %q is not known", cfg.Directory.Source)
+	return offline{}, fmt.Errorf("directory.source %q is not known", cfg.Directory.Source)
+}
+
+// Status is that of the source, and says what is wrong with it also when the view is the snapshot.
+func (o offline) Status() directory.Status {
+	st := o.Source.Status()
+	if o.kept != nil {
+		st.State, st.LastError = directory.StateDegraded, o.kept.Error()
+	}
+	return st
 }
 
 // RouteQuery answers `coexist route`: by the running gateway, else by what it would start with. note says which, when it was not the
@@ -46,7 +64,7 @@ func RouteQuery(ctx context.Context, cfg *config.Config, from routing.Side, send
 	if !errors.Is(err, admin.ErrNotRunning) {
 		note = fmt.Sprintf("the running gateway did not answer (%v); ", err)
 	}
-	source, err := openOffline(ctx, cfg)
+	source, err := openOffline(ctx, cfg, addresses...)
 	if err != nil {
 		return nil, note, err
 	}
@@ -58,11 +76,14 @@ func RouteQuery(ctx context.Context, cfg *config.Config, from routing.Side, send
 	return ds, note + offlineNote(source), nil
 }
 
-func offlineNote(source directory.Source) string {
+func offlineNote(source offline) string {
 	st := source.Status()
 	note := "no gateway is running; answered from " + st.Source
-	if source.View() == nil {
+	switch {
+	case source.View() == nil:
 		note = "no gateway is running, and there is no view of the directory"
+	case source.kept != nil:
+		note = "no gateway is running; answered from the last view, kept in data_dir"
 	}
 	if st.LastError != "" {
 		note += " (" + st.LastError + ")"
@@ -98,20 +119,37 @@ type Queue interface {
 	Close() error
 }
 
+// lockPatience is how long OpenQueue waits for a spool that somebody else has open: a gateway between opening the spool and answering,
+// or another command.
+const lockPatience = 5 * time.Second
+
 // OpenQueue is the queue of the running gateway, or else the spool itself.
 func OpenQueue(cfg *config.Config) (Queue, error) {
+	for end := time.Now().Add(lockPatience); ; time.Sleep(50 * time.Millisecond) {
+		q, err := openQueue(cfg)
+		if !errors.Is(err, spool.ErrLocked) || time.Now().After(end) {
+			return q, err
+		}
+	}
+}
+
+func openQueue(cfg *config.Config) (Queue, error) {
 	client := admin.NewClient(cfg.Admin.Address)
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	_, err := client.Directory(ctx)
-	if !errors.Is(err, admin.ErrNotRunning) {
-		return runningQueue{client}, nil // whatever is wrong with it is told by the first question
+	_, asked := client.Directory(ctx)
+	if asked == nil {
+		return runningQueue{client}, nil
 	}
 	dir := filepath.Join(cfg.DataDir, "spool")
 	if _, err := os.Stat(dir); err != nil {
 		return emptyQueue{func() (Queue, error) { return openSpoolQueue(cfg, dir) }}, nil // nothing was ever spooled, and looking must not make a folder
 	}
-	return openSpoolQueue(cfg, dir)
+	q, err := openSpoolQueue(cfg, dir)
+	if err != nil && !errors.Is(asked, admin.ErrNotRunning) {
+		err = fmt.Errorf("%w (%w)", asked, err)
+	}
+	return q, err
 }
 
 // runningQueue asks the gateway.

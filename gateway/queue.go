@@ -27,7 +27,7 @@ func (g *Gateway) runQueued(ctx context.Context, it *spool.Item) spool.Outcome {
 	defer stored.Close()
 	before := settled(it)
 	g.routeAgain(it)
-	changed := g.attemptQueued(ctx, it, stored.Bytes())
+	changed := g.attemptQueued(ctx, it, stored.Bytes(), before)
 	if ctx.Err() != nil && !it.Settled() && len(changed.failed)+len(changed.delivered) == 0 {
 		return spool.Outcome{NotTried: true, At: g.now()} // we are shutting down: nothing was learnt
 	}
@@ -35,7 +35,7 @@ func (g *Gateway) runQueued(ctx context.Context, it *spool.Item) spool.Outcome {
 	if err := g.notify(s, it, stored.Bytes(), before, changed); err != nil {
 		// Without the DSN the failure is not settled, so the recipients wait for another round.
 		g.log.Error("cannot spool a DSN, trying again", "id", it.ID, "error", err)
-		unfail(it, before)
+		*it = *unfailed(it, before)
 		return spool.Outcome{Why: err.Error(), At: g.now().Add(time.Minute)}
 	}
 	if it.Settled() {
@@ -49,7 +49,7 @@ func (g *Gateway) runQueued(ctx context.Context, it *spool.Item) spool.Outcome {
 
 // attemptQueued is attempt, recording what each side did as soon as it is known: a side that hangs must not keep what another took from
 // being on record, or a crash would deliver it twice.
-func (g *Gateway) attemptQueued(ctx context.Context, it *spool.Item, body []byte) (all changes) {
+func (g *Gateway) attemptQueued(ctx context.Context, it *spool.Item, body []byte, before []bool) (all changes) {
 	var mu sync.Mutex
 	sides := 0
 	for _, side := range routing.Sides {
@@ -64,7 +64,7 @@ func (g *Gateway) attemptQueued(ctx context.Context, it *spool.Item, body []byte
 		if sides--; sides == 0 || it.Settled() {
 			return // the scheduler records the whole
 		}
-		if err := g.store.Update(context.WithoutCancel(ctx), it); err != nil {
+		if err := g.store.Update(context.WithoutCancel(ctx), unfailed(it, before)); err != nil {
 			g.log.Error("cannot record a delivery yet", "id", it.ID, "error", err)
 		}
 	})
@@ -78,15 +78,6 @@ func settled(it *spool.Item) []bool {
 		done[i] = it.Recipients[i].Settled()
 	}
 	return done
-}
-
-// unfail takes failures of this attempt back.
-func unfail(it *spool.Item, before []bool) {
-	for i := range it.Recipients {
-		if r := &it.Recipients[i]; r.State == spool.RecipientFailed && (i >= len(before) || !before[i]) {
-			r.State = spool.RecipientWaiting
-		}
-	}
 }
 
 // routeAgain asks the router about each recipient that waits.

@@ -43,17 +43,22 @@ func RoutingPolicy(cfg *config.Config) routing.Policy {
 // nextHops are the configured next hops of a side; empty is by MX.
 func (s *state) nextHops(side routing.Side) []string { return NextHops(s.cfg, side) }
 
-// NextHops are the next hops that a configuration names for a side. None: for the internet, by MX.
+// NextHops are the next hops that a configuration names for a side. None: for the internet, by MX. It is never nil, since it is printed
+// as JSON.
 func NextHops(cfg *config.Config, side routing.Side) []string {
+	hops := []string(nil)
 	switch side {
 	case routing.OnPrem:
-		return cfg.OnPrem.NextHop
+		hops = cfg.OnPrem.NextHop
 	case routing.Cloud:
-		return cfg.Cloud.NextHop
+		hops = cfg.Cloud.NextHop
 	case routing.Internet:
-		return cfg.Internet.NextHop
+		hops = cfg.Internet.NextHop
 	}
-	return nil
+	if hops == nil {
+		return []string{}
+	}
+	return hops
 }
 
 // converts tells whether TNEF is converted on the way to a side.

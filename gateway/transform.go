@@ -50,9 +50,15 @@ func (g *Gateway) transform(it *spool.Item, body []byte, side routing.Side) vari
 	return v
 }
 
+// maxConverting bounds the conversions that run at a time. They keep a processor busy, so that more of them would not be done sooner,
+// and compressed RTF grows up to eightfold ([MS-OXRTFCP] 3.1): a few hundred MiB of memory for a message that is made for it.
+const maxConverting = 8
+
 // convertTNEF shields the path of a message from bugs of the converter: a message that makes it panic is passed on as it is.
 func (g *Gateway) convertTNEF(dst *message.Buffer, body []byte) (report tnef.Report, err error) {
+	g.converting <- struct{}{}
 	defer func() {
+		<-g.converting
 		if r := recover(); r != nil {
 			g.log.Error("bug in the TNEF conversion", "panic", r, "stack", stack())
 			err = errConversionBug

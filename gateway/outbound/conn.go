@@ -73,6 +73,7 @@ type conn struct {
 	bw         *bufio.Writer // over TLS
 	addr       string
 	tls        string
+	name       string // that it gave in its reply to EHLO
 	ext        extensions
 	generation int
 	timeouts   Timeouts
@@ -142,6 +143,7 @@ func (h *hop) session(ctx context.Context, s *settings, a netip.Addr, policy con
 		timeouts: s.Timeouts, born: now, used: now}
 	stop := context.AfterFunc(ctx, c.abort)
 	stage, enhanced, err := c.handshake(ctx, s, policy)
+	loop := errors.Is(err, errSelf)
 	if !stop() && err == nil {
 		err = context.Cause(ctx)
 	}
@@ -150,10 +152,13 @@ func (h *hop) session(ctx context.Context, s *settings, a netip.Addr, policy con
 		if ctx.Err() != nil {
 			err = fmt.Errorf("%w: %w", context.Cause(ctx), err)
 		}
-		return nil, &hopError{stage: stage, enhanced: enhanced, addr: addr, slow: isTimeout(err), err: err}
+		return nil, &hopError{stage: stage, enhanced: enhanced, addr: addr, loop: loop, slow: isTimeout(err), err: err}
 	}
 	return c, nil
 }
+
+// errSelf: the peer is this gateway, or another of its name.
+var errSelf = errors.New("the host answers EHLO with the name of this gateway")
 
 func isTimeout(err error) bool {
 	return errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, errTimeout) ||
@@ -171,6 +176,9 @@ func (c *conn) handshake(ctx context.Context, s *settings, policy config.SideTLS
 	}
 	if err := c.hello(s.Hostname); err != nil {
 		return StageEHLO, unreachable, err
+	}
+	if s.self.greets(c.name) { // behind an address that is not known as ours: a load balancer, NAT
+		return StageEHLO, unreachable, errSelf
 	}
 	if policy == config.SideTLSNone || policy == config.SideTLSOpportunistic && !c.ext.starttls {
 		return "", unreachable, nil
@@ -192,6 +200,7 @@ func (c *conn) hello(name string) error {
 	}
 	if r.positive() {
 		c.ext = parseExtensions(r)
+		c.name, _, _ = strings.Cut(strings.TrimSpace(r.lines[0]), " ") // RFC 5321 4.1.1.1: its own name
 		return nil
 	}
 	if r.code/100 != 5 {
@@ -225,7 +234,7 @@ func (c *conn) startTLS(ctx context.Context, s *settings, policy config.SideTLS)
 	if err := c.arm(c.timeouts.Command); err != nil {
 		return security, err
 	}
-	tc := tls.Client(c.socket, hostTLSConfig(s.tls[c.hop.key.side], c.hop.key.host, policy))
+	tc := tls.Client(c.socket, c.hop.tlsConfig(s, policy))
 	if err := tc.HandshakeContext(ctx); err != nil {
 		return smtp.EnhancedCode{4, 7, 5}, fmt.Errorf("TLS handshake: %w", err) // cryptographic failure
 	}

@@ -110,8 +110,9 @@ func (d *delivery) unsettled(indices []int) []int {
 
 // candidate is a host to try.
 type candidate struct {
-	key   hopKey
-	addrs []netip.Addr
+	key      hopKey // its TLS and DANE are settled when its turn comes
+	addrs    []netip.Addr
+	security *security // nil: a configured next hop
 }
 
 // toHops delivers by the side's list.
@@ -123,7 +124,7 @@ func (d *delivery) toHops(ctx context.Context, indices []int) {
 			d.s.Logger.Error("next hop is not host:port", "next_hop", hop, "error", err)
 			continue
 		}
-		cands = append(cands, candidate{key: hopKey{side: d.req.Side, host: host, port: port, tls: d.side.TLS}})
+		cands = append(cands, candidate{key: hopKey{side: d.req.Side, host: host, port: port}})
 	}
 	d.try(ctx, cands, indices)
 }
@@ -180,30 +181,52 @@ func (d *delivery) toDomain(ctx context.Context, domain string, indices []int) {
 			Reply: deferral(smtp.EnhancedCode{4, 7, 0}, "policy of %s: %v", domain, err)})
 		return
 	}
-	hosts, refused := d.s.route(ctx, domain, policy)
+	hosts, refused := d.s.route(ctx, domain)
 	if refused != nil {
 		d.settleAll(indices, Result{Outcome: outcomeOf(refused.Code), Stage: StageRoute, Reply: refused})
 		return
 	}
+	name, _ := asciiDomain(domain)
 	var cands []candidate
 	for _, h := range hosts {
-		cands = append(cands, candidate{addrs: h.addrs, key: hopKey{side: d.req.Side, host: h.name, port: d.s.MXPort,
-			tls: stronger(d.side.TLS, policy.TLS)}})
+		sec := &security{domain: name, policy: policy, secure: h.secure, base: []string{h.name}}
+		if h.canonical != "" && h.canonical != h.name {
+			sec.base = []string{h.canonical, h.name}
+		}
+		cands = append(cands, candidate{addrs: h.addrs, security: sec, key: hopKey{side: d.req.Side, host: h.name, port: d.s.MXPort}})
 	}
 	d.try(ctx, cands, indices)
-}
-
-func (d *delivery) policy(ctx context.Context, domain string) (Policy, error) {
-	if d.s.Policy == nil {
-		return Policy{}, nil
-	}
-	return d.s.Policy(ctx, domain)
 }
 
 // problem is why a host gave no answer.
 type problem struct {
 	result Result // without Outcome
-	loop   bool
+	loop   bool   // it is this gateway
+	policy bool   // a policy rules it out
+}
+
+// after is what is to be said of two hosts, of which p is the later. The last word counts, but that a host is this gateway
+// counts only where nothing else is to be said, and that a policy kept mail from a host is never lost.
+func (p *problem) after(before problem) problem {
+	switch {
+	case before.result.Reply == nil:
+		return *p
+	case p.loop:
+		return before
+	case p.policy == before.policy:
+		return *p
+	case p.policy:
+		return p.with(before)
+	}
+	return before.with(*p)
+}
+
+// with adds the words of another problem.
+func (p problem) with(other problem) problem {
+	own := *p.result.Reply
+	own.Message = safeText(own.Message + "; " + other.result.Reply.Message)
+	p.result.Reply = &own
+	return p
 }
 
 // try goes through the hosts in order until every recipient is settled. A host that cannot be talked to is followed by the
@@ -215,8 +238,12 @@ func (d *delivery) try(ctx context.Context, cands []candidate, indices []int) {
 	deferred := map[int]Result{} // what an earlier host said
 	for n, cand := range cands {
 		p := d.to(ctx, cand, n < len(cands)-1, pending)
-		if p != nil && (!p.loop || why.result.Reply == nil) {
-			why = *p
+		if p != nil {
+			why = p.after(why)
+		}
+		if p != nil && p.loop && cand.security != nil { // RFC 5321 5.1: what follows is no better than we are
+			pending = d.unsettled(pending)
+			break
 		}
 		pending = d.unsettled(pending)
 		if len(deferred) == 0 && n < len(cands)-1 {
@@ -262,12 +289,19 @@ func (d *delivery) close(pending []int, deferred map[int]Result, why problem) {
 // to delivers to one host, in as many transactions as it takes. A problem says that the recipients left unsettled got no
 // answer from it.
 func (d *delivery) to(ctx context.Context, cand candidate, hurry bool, indices []int) *problem {
-	h := d.t.hop(cand.key, d.s)
+	need, stopped := d.require(ctx, &cand)
+	if stopped != nil {
+		return stopped
+	}
+	cand.key.tls, cand.key.dane = need.tls, need.dane.Key()
+	h := d.t.hop(cand.key, need.dane, d.s)
 	retried, fresh := false, false
 	for pending := indices; len(pending) > 0; {
 		c, herr := h.acquire(ctx, d.s, target{addrs: cand.addrs, hurry: hurry}, fresh)
 		if herr != nil {
-			return hopProblem(h, herr)
+			p := hopProblem(h, herr, cand.security == nil)
+			d.explain(&cand, need, herr, p)
+			return p
 		}
 		batch := pending[:min(len(pending), d.s.RecipientsPerTransaction)]
 		l := c.transact(ctx, d, batch)
@@ -275,6 +309,9 @@ func (d *delivery) to(ctx context.Context, cand candidate, hurry bool, indices [
 		h.release(c, l == nil)
 		d.heed(h, batch)
 		pending = append(d.unsettled(batch), pending[len(batch):]...)
+		if len(d.unsettled(batch)) < len(batch) {
+			retried = false // it got us further
+		}
 		fresh = l != nil
 		switch {
 		case l == nil || !l.again || len(pending) == 0:
@@ -298,11 +335,16 @@ func (d *delivery) heed(h *hop, batch []int) {
 	}
 }
 
-func hopProblem(h *hop, herr *hopError) *problem {
+// hopProblem is what the recipients are told of a host that could not be talked to. A configured next hop that is this gateway
+// is a fault of the configuration, which bounces nobody's mail; an MX that is has no better one behind it (RFC 5321 5.1).
+func hopProblem(h *hop, herr *hopError, configured bool) *problem {
 	r := Result{Local: true, Host: h.key.host, Addr: herr.addr, Stage: herr.stage}
-	if herr.loop {
-		r.Reply = refusal(554, herr.enhanced, "loop: %v", herr.err)
-	} else {
+	switch {
+	case herr.loop && configured:
+		r.Reply = deferral(smtp.EnhancedCode{4, 4, 6}, "loop: %v: correct next_hop of side %s", herr.err, h.key.side)
+	case herr.loop:
+		r.Reply = refusal(554, smtp.EnhancedCode{5, 4, 6}, "loop: %v", herr.err)
+	default:
 		r.Reply = deferral(herr.enhanced, "%s: %v", h.key, herr.err)
 	}
 	return &problem{result: r, loop: herr.loop}

@@ -738,7 +738,7 @@ func TestConnectionAge(t *testing.T) {
 func TestNeverToItself(t *testing.T) {
 	p := newPeer(t, nil)
 	tr := transport(t, func(o *Options) { o.Self.Listeners = mustAddrPorts("0.0.0.0:" + fmt.Sprint(p.port())) }, p.addr())
-	wantSummary(t, deliver(t, tr, request(sample, "alexd@contoso.com")), "refused 554 5.4.6 route")
+	wantSummary(t, deliver(t, tr, request(sample, "alexd@contoso.com")), "deferred 451 4.4.6 route")
 	if p.connections() != 0 {
 		t.Error("it connected")
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/emersion/go-smtp"
 
 	"github.com/coexist-mail/coexist/gateway/config"
+	"github.com/coexist-mail/coexist/gateway/outbound/dane"
 	"github.com/coexist-mail/coexist/routing"
 )
 
@@ -25,6 +26,7 @@ type hopKey struct {
 	host string
 	port uint16
 	tls  config.SideTLS
+	dane string // dane.Policy.Key, with tlsDANE
 }
 
 func (k hopKey) String() string { return net.JoinHostPort(k.host, strconv.Itoa(int(k.port))) }
@@ -53,8 +55,9 @@ type target struct {
 
 // hop is the pool of connections to one host, its limit, and its circuit.
 type hop struct {
-	t   *Transport
-	key hopKey
+	t    *Transport
+	key  hopKey
+	dane *dane.Policy // with tlsDANE
 
 	mu          sync.Mutex
 	idle        []*conn // used last comes last
@@ -77,8 +80,8 @@ type hop struct {
 // grant is what a delivery gets: a connection, or (nil) a slot to make one in.
 type grant struct{ c *conn }
 
-func newHop(t *Transport, key hopKey, s *settings) *hop {
-	return &hop{t: t, key: key, limit: s.ConnectionsPerHop}
+func newHop(t *Transport, key hopKey, policy *dane.Policy, s *settings) *hop {
+	return &hop{t: t, key: key, dane: policy, limit: s.ConnectionsPerHop}
 }
 
 func (h *hop) touch(now time.Time) {
@@ -361,6 +364,7 @@ func (h *hop) isUp(s *settings) {
 // failed counts a connection that could not be made, and opens the circuit when there were too many in a row.
 func (h *hop) failed(herr *hopError, s *settings) {
 	h.mu.Lock()
+	alarm := herr.loop && len(h.target.addrs) == 0 && (h.lastErr == nil || !h.lastErr.loop)
 	h.lastErr = herr
 	if h.livesLocked(herr, s.Clock()) {
 		h.mu.Unlock()
@@ -375,6 +379,10 @@ func (h *hop) failed(herr *hopError, s *settings) {
 		h.probing, h.retryAt = true, s.Clock().Add(s.Backoff.Min)
 	}
 	h.mu.Unlock()
+	if alarm {
+		s.Logger.Error("ALARM: a next hop of the configuration is this gateway itself, mail to the side waits", "side", h.key.side,
+			"next_hop", h.key.String(), "error", herr.err, "fix", "name the mail system of the side in next_hop")
+	}
 	if opens {
 		s.Logger.Warn("next hop is down", "side", h.key.side, "next_hop", h.key.String(), "error", herr.err)
 		h.changed(s)
@@ -495,8 +503,7 @@ func (h *hop) addresses(ctx context.Context, s *settings, to target) ([]netip.Ad
 	}
 	others := slices.DeleteFunc(slices.Clone(addrs), func(a netip.Addr) bool { return s.self.hasAddr(a, h.key.port) })
 	if len(others) == 0 {
-		return nil, &hopError{stage: StageRoute, enhanced: smtp.EnhancedCode{5, 4, 6}, loop: true,
-			err: fmt.Errorf("%s is this gateway itself", h.key)}
+		return nil, &hopError{stage: StageRoute, loop: true, err: fmt.Errorf("%s is this gateway itself", h.key)}
 	}
 	return others, nil
 }

@@ -19,19 +19,24 @@ const maxHosts = 10
 
 // host is a host that takes mail for a domain.
 type host struct {
-	name  string
-	addrs []netip.Addr
+	name      string
+	canonical string // what aliases lead to
+	addrs     []netip.Addr
+	// secure: DNSSEC authenticated both its addresses and the record that named it, so that its TLSA records count (RFC 7672 2.2).
+	secure bool
 }
 
-func (p Policy) allows(host string) bool { return p.Allow == nil || p.Allow(host) }
+func newHost(name string, a Addresses, named bool) host {
+	return host{name: name, canonical: a.Canonical, addrs: ipv4First(a.Addrs), secure: named && a.Secure}
+}
 
 // route finds the hosts of a domain in the order in which they are to be tried, or the reply when there is none.
-func (s *settings) route(ctx context.Context, domain string, policy Policy) ([]host, *smtp.SMTPError) {
+func (s *settings) route(ctx context.Context, domain string) ([]host, *smtp.SMTPError) {
 	if literal, ok := addressLiteral(domain); ok {
 		return s.withoutSelf([]host{{name: literal.String(), addrs: []netip.Addr{literal}}}, domain)
 	}
-	name, err := idna.Lookup.ToASCII(domain)
-	if _, ok := dns.IsDomainName(name); err != nil || name == "" || !ok {
+	name, ok := asciiDomain(domain)
+	if !ok {
 		return nil, refusal(550, smtp.EnhancedCode{5, 1, 2}, "%q is not a domain name", domain)
 	}
 	records, err := s.Resolver.LookupMX(ctx, name)
@@ -43,9 +48,16 @@ func (s *settings) route(ctx context.Context, domain string, policy Policy) ([]h
 	case isNullMX(records): // RFC 7505 4.1
 		return nil, refusal(556, smtp.EnhancedCode{5, 1, 10}, "domain %s does not accept mail (null MX)", domain)
 	case len(records) == 0: // RFC 5321 5.1: the domain itself, with preference 0
-		return s.implicitMX(ctx, name, domain, policy)
+		return s.implicitMX(ctx, name, domain)
 	}
-	return s.explicitMX(ctx, records, domain, policy)
+	return s.explicitMX(ctx, records, domain)
+}
+
+// asciiDomain is a domain name with its labels as A-labels (RFC 5890 2.3.2.1), in lower case; false when it is none.
+func asciiDomain(domain string) (string, bool) {
+	name, err := idna.Lookup.ToASCII(domain)
+	_, ok := dns.IsDomainName(name)
+	return canonicalName(name), err == nil && ok && name != ""
 }
 
 // addressLiteral parses "[192.0.2.1]" and "[IPv6:2001:db8::1]" (RFC 5321 4.1.3).
@@ -66,21 +78,20 @@ func isNullMX(records []MX) bool {
 	return len(records) == 1 && (records[0].Host == "." || records[0].Host == "")
 }
 
-func (s *settings) implicitMX(ctx context.Context, name, domain string, policy Policy) ([]host, *smtp.SMTPError) {
+func (s *settings) implicitMX(ctx context.Context, name, domain string) ([]host, *smtp.SMTPError) {
 	a, err := s.Resolver.LookupHost(ctx, name)
 	switch {
 	case errors.Is(err, ErrNotFound), err == nil && len(a.Addrs) == 0:
 		return nil, refusal(550, smtp.EnhancedCode{5, 1, 2}, "domain %s has neither MX nor address", domain)
 	case err != nil:
 		return nil, deferral(smtp.EnhancedCode{4, 4, 3}, "looking for the address of %s: %v", domain, err)
-	case !policy.allows(name):
-		return nil, deferral(smtp.EnhancedCode{4, 7, 0}, "%s of %s does not allow host %s", policy.Source, domain, name)
 	}
-	return s.withoutSelf([]host{{name: name, addrs: ipv4First(a.Addrs)}}, domain)
+	// That there is no MX is as well known as the addresses are: both are statements about one name (RFC 7672 2.2.2).
+	return s.withoutSelf([]host{newHost(name, a, true)}, domain)
 }
 
 // explicitMX orders the records, leaves out what may not be used, and finds addresses.
-func (s *settings) explicitMX(ctx context.Context, records []MX, domain string, policy Policy) ([]host, *smtp.SMTPError) {
+func (s *settings) explicitMX(ctx context.Context, records []MX, domain string) ([]host, *smtp.SMTPError) {
 	ordered := order(records)
 	if i := slices.IndexFunc(ordered, func(m MX) bool { return s.self.hasName(m.Host) }); i >= 0 {
 		// RFC 5321 5.1: we are one of them, so only better ones may be used.
@@ -89,9 +100,9 @@ func (s *settings) explicitMX(ctx context.Context, records []MX, domain string, 
 			return nil, refusal(554, smtp.EnhancedCode{5, 4, 6}, "loop: mail for %s is directed to this gateway", domain)
 		}
 	}
-	f := finder{s: s, domain: domain, policy: policy}
+	f := finder{s: s, domain: domain}
 	for _, m := range ordered {
-		if f.add(ctx, canonicalName(m.Host)); len(f.hosts) == maxHosts {
+		if f.add(ctx, m); len(f.hosts) == maxHosts {
 			break
 		}
 	}
@@ -105,19 +116,14 @@ func (s *settings) explicitMX(ctx context.Context, records []MX, domain string, 
 type finder struct {
 	s      *settings
 	domain string
-	policy Policy
 	hosts  []host
 
-	failed  error // a temporary failure of DNS
-	alias   string
-	refused string
+	failed error // a temporary failure of DNS
+	alias  string
 }
 
-func (f *finder) add(ctx context.Context, name string) {
-	if !f.policy.allows(name) {
-		f.refused = name
-		return
-	}
+func (f *finder) add(ctx context.Context, m MX) {
+	name := canonicalName(m.Host)
 	a, err := f.s.Resolver.LookupHost(ctx, name)
 	switch {
 	case errors.Is(err, ErrNotFound):
@@ -127,7 +133,7 @@ func (f *finder) add(ctx context.Context, name string) {
 		f.alias = name
 		f.s.Logger.Debug("MX record points at an alias", "domain", f.domain, "host", name)
 	case len(a.Addrs) > 0:
-		f.hosts = append(f.hosts, host{name: name, addrs: ipv4First(a.Addrs)})
+		f.hosts = append(f.hosts, newHost(name, a, m.Secure))
 	}
 }
 
@@ -136,8 +142,6 @@ func (f *finder) reply() *smtp.SMTPError {
 	switch {
 	case f.failed != nil:
 		return deferral(smtp.EnhancedCode{4, 4, 3}, "looking for the addresses of the MX of %s: %v", f.domain, f.failed)
-	case f.refused != "":
-		return deferral(smtp.EnhancedCode{4, 7, 0}, "%s of %s does not allow host %s", f.policy.Source, f.domain, f.refused)
 	case f.alias != "":
 		return refusal(550, smtp.EnhancedCode{5, 4, 4}, "the MX of %s is an alias (%s), which RFC 2181 10.3 forbids", f.domain, f.alias)
 	}

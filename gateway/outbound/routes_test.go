@@ -28,9 +28,11 @@ type zone struct {
 	mu      sync.Mutex
 	records map[string][]dns.RR // by "name type"
 	names   map[string]bool
-	rcode   int  // answered to everything when not 0
-	silent  bool // nothing is answered
-	old     bool // EDNS is a format error
+	rcode   int             // answered to everything when not 0
+	silent  bool            // nothing is answered
+	old     bool            // EDNS is a format error
+	secure  map[string]bool // "name type" whose answers have the AD bit
+	failing map[string]bool // "name type" whose answers are SERVFAIL
 	asked   int
 	tcp     int
 }
@@ -116,7 +118,11 @@ func (z *zone) ServeDNS(w dns.ResponseWriter, q *dns.Msg) {
 		m.Answer = append(m.Answer, alias...)
 		name = alias[0].(*dns.CNAME).Target
 	}
+	key := strings.ToLower(q.Question[0].Name) + " " + dns.TypeToString[q.Question[0].Qtype]
+	m.AuthenticatedData = q.AuthenticatedData && z.secure[key]
 	switch {
+	case z.failing[key]:
+		m.Rcode, m.Answer = dns.RcodeServerFailure, nil
 	case z.old && q.IsEdns0() != nil:
 		m.Rcode, m.Answer = dns.RcodeFormatError, nil
 	case z.rcode != 0:
@@ -235,13 +241,20 @@ func TestByMX(t *testing.T) {
 	t.Run("policy", func(t *testing.T) {
 		var policyErr error
 		tr := internet(t, z, p.port(), func(o *Options) {
+			o.Sides = map[routing.Side]Side{routing.Internet: {Name: routing.Internet}}
 			o.Policy = func(_ context.Context, domain string) (Policy, error) {
 				return Policy{Source: "MTA-STS", TLS: config.SideTLSVerified,
 					Allow: func(h string) bool { return h == "down.fabrikam.com" || domain == "implicit.fabrikam.com" }}, policyErr
 			}
 		})
 		wantSummary(t, deliver(t, tr, toInternet("a@one.fabrikam.com")), "deferred 451 4.7.0 route")
-		wantSummary(t, deliver(t, tr, toInternet("a@backup.fabrikam.com")), "deferred 451 4.4.1 connect")
+		res := deliver(t, tr, toInternet("a@backup.fabrikam.com"))
+		wantSummary(t, res, "deferred 451 4.7.0 route")
+		for _, want := range []string{"does not allow host mx.fabrikam.com", "connection refused"} {
+			if !strings.Contains(res[0].Reply.Message, want) {
+				t.Errorf("%q, want %q", res[0].Reply.Message, want)
+			}
+		}
 		wantSummary(t, deliver(t, tr, toInternet("a@implicit.fabrikam.com")), "deferred 451 4.7.4 starttls")
 		policyErr = fmt.Errorf("no answer")
 		wantSummary(t, deliver(t, tr, toInternet("a@one.fabrikam.com")), "deferred 451 4.7.0 route")
@@ -249,7 +262,7 @@ func TestByMX(t *testing.T) {
 }
 
 func TestMXOrder(t *testing.T) {
-	records := []MX{{"c", 20}, {"a", 10}, {"b", 10}, {"d", 30}}
+	records := []MX{{Host: "c", Preference: 20}, {Host: "a", Preference: 10}, {Host: "b", Preference: 10}, {Host: "d", Preference: 30}}
 	firsts := map[string]int{}
 	for range 200 {
 		got := order(records)
@@ -299,7 +312,7 @@ func TestResolverCache(t *testing.T) {
 			t.Errorf("%d questions, want %d", n, questions)
 		}
 	}
-	const ok = "[{mx.fabrikam.com. 10}] false"
+	const ok = "[{mx.fabrikam.com. 10 false}] false"
 	look("one.fabrikam.com", ok, 1)
 	look("One.Fabrikam.com.", ok, 0)
 	look("zero.fabrikam.com", ok, 1)
@@ -345,8 +358,30 @@ func TestResolvConf(t *testing.T) {
 		t.Fatal(err)
 	}
 	list, err := r.(*resolver).serverList()
-	if err != nil || len(list) != 1 || list[0] != "127.0.0.9:53" {
+	if err != nil || len(list.addrs) != 1 || list.addrs[0] != "127.0.0.9:53" {
 		t.Errorf("%v %v", list, err)
+	}
+	for _, c := range []struct {
+		text    string
+		trusted map[string]bool
+	}{
+		{"nameserver 127.0.0.1\nnameserver 192.0.2.1\nnameserver ::1", map[string]bool{"127.0.0.1:53": true, "192.0.2.1:53": false, "[::1]:53": true}},
+		{"options edns0 trust-ad\nnameserver 192.0.2.1\n", map[string]bool{"192.0.2.1:53": true}},
+		{"#options trust-ad\nnameserver 192.0.2.1\n", map[string]bool{"192.0.2.1:53": false}},
+		{"", map[string]bool{"127.0.0.1:53": true}},
+	} {
+		if err := os.WriteFile(file, []byte(c.text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		list, err := readResolvConf(file)
+		if err != nil || len(list.addrs) != len(c.trusted) {
+			t.Errorf("%q: %v %v", c.text, list, err)
+		}
+		for server, want := range c.trusted {
+			if got := list.trusts(server); got != want {
+				t.Errorf("%q: %s is trusted: %v", c.text, server, got)
+			}
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -21,7 +22,7 @@ var (
 // quoted-printable, others base64, and nothing else is changed. What cannot be had without damage is an error: octets over
 // 127 in a header or outside of parts, parts under a signature, and message/* parts that may not be encoded (RFC 2046 5.2).
 func SevenBit(content [][]byte) ([][]byte, error) {
-	msg := bytes.Join(content, nil)
+	msg := joined(content)
 	root, err := rawmime.Walk(msg, rawmime.Limits{})
 	if err != nil {
 		return nil, err
@@ -31,6 +32,15 @@ func SevenBit(content [][]byte) ([][]byte, error) {
 		return nil, err
 	}
 	return append(s.out, msg[s.done:]), nil
+}
+
+// joined is the content in one piece, without a copy when it is.
+func joined(content [][]byte) []byte {
+	content = slices.DeleteFunc(slices.Clone(content), func(seg []byte) bool { return len(seg) == 0 })
+	if len(content) == 1 {
+		return content[0]
+	}
+	return bytes.Join(content, nil)
 }
 
 // sevenBit collects the new message: what is unchanged is a part of the old one.

@@ -28,6 +28,16 @@ func sideTLSConfig(side Side) *tls.Config {
 	}
 }
 
+// tlsConfig is the configuration for the hop. With TLSA records they alone decide about the certificate (RFC 7672 3.1), which
+// includes that of a resumed session.
+func (h *hop) tlsConfig(s *settings, policy config.SideTLS) *tls.Config {
+	c := hostTLSConfig(s.tls[h.key.side], h.key.host, policy)
+	if policy == tlsDANE {
+		c.VerifyConnection = func(state tls.ConnectionState) error { return h.dane.Verify(state.PeerCertificates, s.Clock()) }
+	}
+	return c
+}
+
 // hostTLSConfig is the side's configuration for one host. Only config.SideTLSVerified verifies; the name is that of the
 // configured hop or of the MX host, and goes into SNI as well. An address is verified against the IP names.
 func hostTLSConfig(side *tls.Config, host string, policy config.SideTLS) *tls.Config {

@@ -141,9 +141,16 @@ func (t *transaction) envelopeReplies(reset bool) *lost {
 	return t.settleMail(mail)
 }
 
-// envelopeCut is for a connection that ended among the replies. A peer that refused MAIL and hung up has said enough.
+// envelopeCut is for a connection that ended among the replies. A peer that refused MAIL and hung up has said enough. The recipients
+// that it refused for good before it hung up are settled: peers hang up after so many refusals, and would hang up at the same
+// recipients at each attempt, so that those behind them never got their turn.
 func (t *transaction) envelopeCut(mail, r reply, err error) *lost {
 	if mail.code/100 < 4 {
+		for _, rcpt := range t.rcpt {
+			if rcpt.reply.code/100 == 5 && t.d.advise(rcpt.reply).Action != SplitRecipients {
+				t.settle([]int{rcpt.index}, rcpt.reply, StageRCPT)
+			}
+		}
 		return t.failed(r, err)
 	}
 	t.settleMail(mail)
@@ -170,7 +177,7 @@ func (t *transaction) envelopeInSteps() *lost {
 		for i := range t.rcpt {
 			r, err := t.step(t.rcpt[i].line)
 			if err != nil || r.code == 421 {
-				return t.failed(r, err)
+				return t.envelopeCut(mail, r, err)
 			}
 			t.rcpt[i].reply = r
 		}
@@ -338,6 +345,10 @@ func (t *transaction) failed(r reply, err error) *lost {
 	case err == nil:
 		err = fmt.Errorf("%w: %s makes no sense here", errProtocol, replyString(r.smtpError()))
 	}
+	// RFC 1047: once the content is out, a lost reply may mean that the message was taken. One case is sent again at once all the
+	// same: a kept connection that ends without an octet, although a peer that took the message owes the replies to MAIL and RCPT
+	// before that to the content. It closed an idle connection just when it was used. To wait for the next retry would not spare
+	// the recipient a duplicate, since that sends the same message; it would only delay the many that were not taken.
 	l.again = !t.committed || t.early && !t.answered && isClosed(err)
 	l.here = l.again && t.kept && !isTimeout(err)
 	l.reply = t.lossReply(err)

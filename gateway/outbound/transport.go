@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/coexist-mail/coexist/gateway/config"
+	"github.com/coexist-mail/coexist/gateway/outbound/dane"
 	"github.com/coexist-mail/coexist/routing"
 )
 
@@ -39,8 +40,8 @@ type Self struct {
 	Listeners []netip.AddrPort
 }
 
-// Policy is what a domain asks of those who send to it, over and above the side's policy: the place of MTA-STS (RFC 8461)
-// and DANE (RFC 7672). The zero Policy asks for nothing.
+// Policy is what a domain asks of those who send to it, over and above the side's policy (MTA-STS, RFC 8461). The zero Policy
+// asks for nothing. What TLSA records ask (DANE, RFC 7672) is found by the Transport itself, and goes before it.
 type Policy struct {
 	// TLS raises the side's policy for this domain; it never lowers it. Empty: as the side.
 	TLS config.SideTLS
@@ -82,7 +83,8 @@ type Options struct {
 	Resolver Resolver
 	// LookupHop finds the addresses of a configured next hop. Default: the system's resolver, with /etc/hosts and search domains.
 	LookupHop func(ctx context.Context, host string) ([]netip.Addr, error)
-	// Policy is asked for every domain that is delivered to by MX. An error defers the domain. Nil: no policies.
+	// Policy is asked for every domain (as A-labels) that is delivered to by MX, unless the side does no TLS. An error defers
+	// the domain. Nil: no policies. MTASTS makes one.
 	Policy func(ctx context.Context, domain string) (Policy, error)
 	// DialContext connects to ip:port. Default: a net.Dialer.
 	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
@@ -304,12 +306,12 @@ func (t *Transport) forget(h *hop) {
 }
 
 // hop returns the pool of a host, made on first use.
-func (t *Transport) hop(key hopKey, s *settings) *hop {
+func (t *Transport) hop(key hopKey, policy *dane.Policy, s *settings) *hop {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	h := t.hops[key]
 	if h == nil {
-		h = newHop(t, key, s)
+		h = newHop(t, key, policy, s)
 		t.hops[key] = h
 	}
 	h.touch(s.Clock())
@@ -319,9 +321,9 @@ func (t *Transport) hop(key hopKey, s *settings) *hop {
 // HopStats is the state of one next hop.
 type HopStats struct {
 	Side    routing.Side
-	Hop     string // host:port
-	TLS     config.SideTLS
-	Open    int // connections, those being made included
+	Hop     string         // host:port
+	TLS     config.SideTLS // or "dane": by the host's TLSA records
+	Open    int            // connections, those being made included
 	Idle    int
 	InUse   int
 	Waiting int // deliveries that wait for a connection
@@ -386,6 +388,9 @@ func listenerAddrs(a netip.Addr) []netip.Addr {
 	}
 	return all
 }
+
+// greets reports whether a name in a reply to EHLO is the gateway's own. A name without a dot, as localhost, is anybody's.
+func (s selfSet) greets(name string) bool { return strings.Contains(name, ".") && s.hasName(name) }
 
 func (s selfSet) hasName(name string) bool { return s.names[canonicalName(name)] }
 func (s selfSet) hasAddr(a netip.Addr, p uint16) bool {

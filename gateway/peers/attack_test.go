@@ -34,6 +34,9 @@ func after(beginning []step, more ...step) []step {
 // smuggled is a second message that an attacker hopes is taken for one.
 const smuggled = "MAIL FROM:<smuggled@fabrikam.com>\r\nRCPT TO:<adelev@contoso.com>\r\nDATA\r\nSubject: smuggled\r\n\r\nsmuggled\r\n.\r\n"
 
+// oneMiB is a message of an empty header and exactly 1 MiB.
+var oneMiB = "\r\n" + strings.Repeat("x", 60) + "\r\n" + strings.Repeat(strings.Repeat("x", 62)+"\r\n", 1<<14-1)
+
 // dialogues are what clients on the internet try, and what a gateway answers.
 var dialogues = []struct {
 	name  string
@@ -131,10 +134,10 @@ var dialogues = []struct {
 	{"26 Received fields", "", after(ready, step{strings.Repeat("Received: from a by b; c\r\n", 26) + "\r\nx\r\n.\r\n", []string{"554 5.4.6"}}, say("NOOP", "250"))},
 	{"26 Received fields in odd letter case, folded", "", after(ready, step{strings.Repeat("RECEIVED : from a\r\n by b; c\r\n", 26) + "\r\nx\r\n.\r\n", []string{"554 5.4.6"}})},
 	{"26 Received fields inside the body only", "", after(ready, step{"Subject: x\r\n\r\n" + strings.Repeat("Received: from a by b; c\r\n", 26) + ".\r\n", []string{"250 2.0.0"}})},
-	{"over the size limit", "", after(ready, step{strings.Repeat(strings.Repeat("x", 62)+"\r\n", 1<<14) + "x\r\n.\r\n", []string{"552 5.3.4"}}, say("NOOP", "250"))},
-	{"exactly at the size limit", "", after(ready, step{strings.Repeat(strings.Repeat("x", 62)+"\r\n", 1<<14) + ".\r\n", []string{"250 2.0.0"}})},
-	{"BDAT exactly at the size limit", "", after(open, step{"BDAT 1048576 LAST\r\n" + strings.Repeat(strings.Repeat("x", 62)+"\r\n", 1<<14), []string{"250 2.0.0"}})},
-	{"BDAT over the size limit", "", after(open, step{"BDAT 1048577 LAST\r\n" + strings.Repeat(strings.Repeat("x", 62)+"\r\n", 1<<14) + "x", []string{"552 5.3.4"}}, say("NOOP", "250"))},
+	{"over the size limit", "", after(ready, step{oneMiB + "x\r\n.\r\n", []string{"552 5.3.4"}}, say("NOOP", "250"))},
+	{"exactly at the size limit", "", after(ready, step{oneMiB + ".\r\n", []string{"250 2.0.0"}})},
+	{"BDAT exactly at the size limit", "", after(open, step{"BDAT 1048576 LAST\r\n" + oneMiB, []string{"250 2.0.0"}})},
+	{"BDAT over the size limit", "", after(open, step{"BDAT 1048577 LAST\r\n" + oneMiB + "x", []string{"552 5.3.4"}}, say("NOOP", "250"))},
 	{"no octet at all", "", after(ready, step{".\r\n", []string{"250 2.0.0"}})},
 	{"HTTP POST", "", []step{{"POST / HTTP/1.1\r\nHost: gw1\r\n\r\nEHLO x\r\n", []string{"421 4.7.0|502", "closed"}}}},
 	{"HTTP GET after EHLO", "", after(hello, step{"GET / HTTP/1.1\r\n", []string{"421 4.7.0|502", "closed"}})},
@@ -152,6 +155,7 @@ func twice(n int, s string) []string {
 }
 
 func TestDialogues(t *testing.T) {
+	t.Parallel()
 	sink := mta(t)
 	dir := t.TempDir()
 	cert, key := certificate(t, dir, "gw1.contoso.com")
@@ -160,28 +164,25 @@ func TestDialogues(t *testing.T) {
 		Listener: fmt.Sprintf("cert_file = %q\nkey_file = %q", cert, key),
 		Limits:   "message_size = \"1MiB\"\nconnections_per_client = 500",
 	})
-	t.Run("all", func(t *testing.T) {
-		for _, d := range dialogues {
-			t.Run(d.name, func(t *testing.T) {
-				t.Parallel()
-				if d.from == "" {
-					d.from = internet
-				}
-				c := dial(t, g.addr, d.from)
-				defer c.Close()
-				for _, s := range d.steps {
-					c.SetWriteDeadline(time.Now().Add(10 * time.Second))
-					io.WriteString(c.Conn, s.send) // the gateway may close before it has read it all
-					for i, want := range s.want {
-						c.SetReadDeadline(time.Now().Add(20 * time.Second))
-						if got := c.reply(); !matches(got, want) {
-							t.Fatalf("reply %d to %.100q is %.200q, want %q", i+1, s.send, got, want)
-						}
+	for _, d := range dialogues {
+		t.Run(d.name, func(t *testing.T) {
+			if d.from == "" {
+				d.from = internet
+			}
+			c := dial(t, g.addr, d.from)
+			defer c.Close()
+			for _, s := range d.steps {
+				c.SetWriteDeadline(time.Now().Add(10 * time.Second))
+				io.WriteString(c.Conn, s.send) // the gateway may close before it has read it all
+				for i, want := range s.want {
+					c.SetReadDeadline(time.Now().Add(20 * time.Second))
+					if got := c.reply(); !matches(got, want) {
+						t.Fatalf("reply %d to %.100q is %.200q, want %q", i+1, s.send, got, want)
 					}
 				}
-			})
-		}
-	})
+			}
+		})
+	}
 	g.alive()
 	if n := g.queue(); n != 0 {
 		t.Errorf("%d messages are in the spool", n)
@@ -190,6 +191,7 @@ func TestDialogues(t *testing.T) {
 
 // TestSmuggling ends a message with what some servers take for the end and others do not, and puts a second one behind it.
 func TestSmuggling(t *testing.T) {
+	t.Parallel()
 	sink := mta(t)
 	g := start(t, setup{OnPrem: []string{sink.Addr()}, Cloud: []string{sink.Addr()}, Limits: "connections_per_client = 500"})
 	recipient := map[string]string{internet: "adelev@contoso.com", onprem: "meganb@contoso.com", cloud: "adelev@contoso.com"}
@@ -198,8 +200,10 @@ func TestSmuggling(t *testing.T) {
 			"\n.\n", "\n.\r\n", "\r\n.\n", "\r.\r", "\r\n.\r", "\r.\r\n", "\n.\r", "\r\r\n.\r\n", "\r\n\x00.\r\n", "\r\n.\x00\r\n",
 			"\r\n.\r\r\n", "\n\n.\r\n", "\r\n.\n\r\n",
 		} {
+			if from == onprem && end == "\r\r\n.\r\n" {
+				continue // the true end behind a bare CR, which on-prem may send: the next message is one
+			}
 			t.Run(fmt.Sprintf("%s %q", from, end), func(t *testing.T) {
-				t.Parallel()
 				c := dial(t, g.addr, from)
 				defer c.Close()
 				c.ehlo()
@@ -219,20 +223,19 @@ func TestSmuggling(t *testing.T) {
 			})
 		}
 	}
-	t.Cleanup(func() {
-		for _, m := range sink.Messages() {
-			if m.Sender != "someone@fabrikam.com" {
-				t.Errorf("a message of %s came out", m.Sender)
-			}
-			if m.BareCR || m.BareLF {
-				t.Errorf("a bare CR or LF was passed on: %.300q", m.Data)
-			}
+	for _, m := range sink.Messages() {
+		if m.Sender != "someone@fabrikam.com" {
+			t.Errorf("a message of %s came out", m.Sender)
 		}
-	})
+		if m.BareCR || m.BareLF {
+			t.Errorf("a bare CR or LF was passed on: %.300q", m.Data)
+		}
+	}
 }
 
 // TestClearTextBehindStartTLS injects a command before the handshake, which must not be answered behind it (RFC 3207 4.2, 6).
 func TestClearTextBehindStartTLS(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	cert, key := certificate(t, dir, "gw1.contoso.com")
 	g := start(t, setup{Listener: fmt.Sprintf("cert_file = %q\nkey_file = %q", cert, key)})

@@ -1,11 +1,14 @@
 package peers_test
 
 import (
+	"bufio"
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -36,6 +39,7 @@ func bigMessage(n int) string {
 // TestNothingIsAcknowledgedBeforeItIsDurable looks at the system calls: between the 354 and the 250 of a message that no next hop takes,
 // there is a sync that succeeded.
 func TestNothingIsAcknowledgedBeforeItIsDurable(t *testing.T) {
+	t.Parallel()
 	need(t, false, "strace")
 	for _, tt := range []struct {
 		name, message string
@@ -43,11 +47,13 @@ func TestNothingIsAcknowledgedBeforeItIsDurable(t *testing.T) {
 	}{{"small", small, 1}, {"body in a file", bigMessage(1 << 20), 2}} {
 		t.Run(tt.name, func(t *testing.T) {
 			trace := filepath.Join(t.TempDir(), "trace")
-			g := start(t, setup{wrap: []string{"strace", "-f", "-o", trace, "-e", "trace=fsync,fdatasync,write,sync_file_range,msync"}})
+			g := start(t, setup{})
+			traced := attach(t, g, trace)
 			if reply := g.send(internet, sender, toOnPrem, tt.message); !strings.HasPrefix(reply, "250 2.0.0") {
 				t.Fatalf("reply %q", reply)
 			}
 			g.stop()
+			traced.Wait() // it ends with what it watches
 			text, err := os.ReadFile(trace)
 			if err != nil {
 				t.Fatal(err)
@@ -65,8 +71,28 @@ func TestNothingIsAcknowledgedBeforeItIsDurable(t *testing.T) {
 	}
 }
 
+// attach writes the system calls that send and sync to a file, until the process ends.
+func attach(t *testing.T, g *process, file string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.Command("strace", "-f", "-o", file, "-e", "trace=fsync,fdatasync,write", "-p", strconv.Itoa(g.cmd.Process.Pid))
+	said := &lockedBuffer{}
+	cmd.Stderr = said
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(10 * time.Second); !strings.Contains(said.String(), "attached"); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) || strings.Contains(said.String(), "not permitted") {
+			cmd.Process.Kill()
+			cmd.Wait()
+			t.Skipf("strace may not watch here: %s", said.String())
+		}
+	}
+	return cmd
+}
+
 // TestKill kills the gateway under load. Every message that was acknowledged arrives, whole, though perhaps twice.
 func TestKill(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct{ name, ackAfter string }{{"tried first", "5s"}, {"spooled first", "0s"}} {
 		t.Run(tt.name, func(t *testing.T) {
 			up, flaky := mta(t), mta(t, "RCPT chance 0.5 reply 450 4.2.0 busy")
@@ -75,7 +101,7 @@ func TestKill(t *testing.T) {
 			var mu sync.Mutex
 			acknowledged := map[string]string{}
 			for round := range 3 {
-				g.run(s)
+				g.run()
 				g.waitReady()
 				var wg sync.WaitGroup
 				for worker := range 6 {
@@ -100,7 +126,7 @@ func TestKill(t *testing.T) {
 				wg.Wait()
 			}
 			setRules(t, flaky)
-			g.run(s)
+			g.run()
 			g.waitReady()
 			g.retryAll()
 			g.waitEmptyQueue(30 * time.Second)
@@ -154,6 +180,7 @@ func try(addr string, to []string, message string) bool {
 // TestUncertainDelivery: the next hop takes the message and dies before it says so. It is sent again, the very same octets, so that
 // the duplicate can be known as one.
 func TestUncertainDelivery(t *testing.T) {
+	t.Parallel()
 	hop := mta(t, "EOD times 1 keep-drop")
 	g := start(t, setup{OnPrem: []string{hop.Addr()}, Delivery: `retry = ["1s"]`})
 	reply := g.send(internet, sender, toOnPrem, small)
@@ -173,6 +200,7 @@ func TestUncertainDelivery(t *testing.T) {
 // TestTroubleInATransaction: whatever a next hop does at any command, the client gets 250 within ack_after and a little, and the message
 // arrives once when the trouble is over.
 func TestTroubleInATransaction(t *testing.T) {
+	t.Parallel()
 	body := bigMessage(3 << 20)
 	for _, rule := range []string{
 		"CONNECT hang", "EHLO hang", "MAIL hang", "RCPT hang", "DATA hang", "BODY after 70000 hang", "EOD hang",
@@ -211,10 +239,11 @@ func TestTroubleInATransaction(t *testing.T) {
 
 // TestRestartWhileASideHangs: the side that has the message does not get it again after a restart.
 func TestRestartWhileASideHangs(t *testing.T) {
+	t.Parallel()
 	fast, slow := mta(t), mta(t, "EOD hang")
 	s := setup{OnPrem: []string{fast.Addr()}, Cloud: []string{slow.Addr()}, Delivery: "ack_after = \"1s\"\nretry = [\"1s\"]"}
 	g := prepare(t, s)
-	g.run(s)
+	g.run()
 	g.waitReady()
 	if reply := g.send(internet, sender, toBoth, small); !strings.HasPrefix(reply, "250 2.0.0 ") {
 		t.Fatalf("reply %q", reply)
@@ -222,7 +251,7 @@ func TestRestartWhileASideHangs(t *testing.T) {
 	waitFor(t, fast, 1)
 	g.stop()
 	setRules(t, slow)
-	g.run(s)
+	g.run()
 	g.waitReady()
 	waitFor(t, slow, 1)
 	g.waitEmptyQueue(20 * time.Second)
@@ -233,7 +262,8 @@ func TestRestartWhileASideHangs(t *testing.T) {
 
 // TestFailover: the second next hop takes over while the first is down, and the first gets its mail again when it is back.
 func TestFailover(t *testing.T) {
-	first := freeAddr(t, "127.0.0.1")
+	t.Parallel()
+	first := freeAddr(t, servers)
 	second := mta(t)
 	g := start(t, setup{OnPrem: []string{first, second.Addr()}, Delivery: `retry = ["1s"]`})
 	for range 5 {
@@ -257,6 +287,7 @@ func TestFailover(t *testing.T) {
 
 // TestMixedReplies: of several recipients of one side some are taken, some refused, some put off; the DSN tells of the refused only.
 func TestMixedReplies(t *testing.T) {
+	t.Parallel()
 	hop, out := mta(t, "RCPT alexw@* reply 550 5.2.1 mailbox disabled", "RCPT diegos@* times 1 reply 450 4.2.2 over quota"), mta(t)
 	g := start(t, setup{OnPrem: []string{hop.Addr()}, Internet: []string{out.Addr()}, Delivery: `retry = ["1s"]`})
 	reply := g.send(internet, sender, []string{"adelev@contoso.com", "alexw@contoso.com", "diegos@contoso.com"}, small)
@@ -296,6 +327,7 @@ func TestMixedReplies(t *testing.T) {
 
 // TestNotify: what RFC 3461 4.1 lets a sender ask for.
 func TestNotify(t *testing.T) {
+	t.Parallel()
 	noDSN := []string{"PIPELINING", "SIZE", "8BITMIME", "ENHANCEDSTATUSCODES"}
 	for _, tt := range []struct {
 		name, from string
@@ -310,6 +342,7 @@ func TestNotify(t *testing.T) {
 		{"SUCCESS only", sender, []string{" NOTIFY=SUCCESS", ""}, true, nil, nil, ""},
 		{"FAILURE", sender, []string{" NOTIFY=FAILURE,DELAY ORCPT=rfc822;adele+2Bold@contoso.com", ""}, true, nil,
 			[]string{"Action: failed", "Original-Recipient: rfc822; adele+old@contoso.com"}, ""},
+		{"ORCPT goes along as it came", sender, []string{"", " NOTIFY=DELAY ORCPT=rfc822;Megan+2Bold@contoso.com"}, false, nil, nil, "NOTIFY=DELAY ORCPT=rfc822;Megan+2Bold@contoso.com"},
 		{"null sender", "", []string{" NOTIFY=FAILURE", ""}, true, nil, nil, ""},
 		{"SUCCESS goes along", sender, []string{"", " NOTIFY=SUCCESS,FAILURE"}, false, nil, nil, "NOTIFY=SUCCESS,FAILURE ORCPT=rfc822;meganb@contoso.com"},
 		{"SUCCESS to a host without DSN", sender, []string{"", " NOTIFY=SUCCESS"}, false, noDSN, []string{"Action: relayed", "meganb@contoso.com"}, ""},
@@ -359,6 +392,7 @@ func TestNotify(t *testing.T) {
 // TestDiskFull: with no room left, what the next hop takes at once is acknowledged, and what would have to wait is 452; with room again
 // it is spooled.
 func TestDiskFull(t *testing.T) {
+	t.Parallel()
 	need(t, true, "mount")
 	disk := filepath.Join(t.TempDir(), "disk")
 	if err := os.Mkdir(disk, 0o755); err != nil {
@@ -368,15 +402,14 @@ func TestDiskFull(t *testing.T) {
 		t.Skipf("no file system can be mounted here: %v", err)
 	}
 	hop := mta(t)
-	down := freeAddr(t, "127.0.0.1")
-	g := prepare(t, setup{})
+	down := freeAddr(t, servers)
 	t.Cleanup(func() {
 		if err := syscall.Unmount(disk, 0); err != nil {
 			t.Errorf("unmounting: %v", err)
 		}
 	})
 	s := setup{OnPrem: []string{hop.Addr()}, Cloud: []string{down}, Data: filepath.Join(disk, "data"), Delivery: "ack_after = \"2s\"\nretry = [\"1s\"]"}
-	g = start(t, s)
+	g := start(t, s)
 	filler := filepath.Join(disk, "filler")
 	fill(t, filler)
 	for i := range 20 {
@@ -437,9 +470,10 @@ func fill(t *testing.T, path string) {
 
 // TestTwoProcesses: a second gateway does not touch the spool of the first.
 func TestTwoProcesses(t *testing.T) {
+	t.Parallel()
 	first := start(t, setup{})
 	second := prepare(t, setup{Data: first.data})
-	second.run(setup{})
+	second.run()
 	select {
 	case <-second.gone:
 	case <-time.After(20 * time.Second):
@@ -459,6 +493,7 @@ func TestTwoProcesses(t *testing.T) {
 
 // TestClientGone: a message whose client went away before its end is not delivered.
 func TestClientGone(t *testing.T) {
+	t.Parallel()
 	hop := mta(t)
 	g := start(t, setup{OnPrem: []string{hop.Addr()}})
 	for _, text := range []string{"Subject: x\r\n\r\nhalf", "Subject: x\r\n\r\nhalf\r\n.", "Subject: x\r\n\r\nhalf\r\n.\r"} {
@@ -476,5 +511,99 @@ func TestClientGone(t *testing.T) {
 	g.waitEmptyQueue(5 * time.Second)
 	if n := len(hop.Messages()); n != 0 {
 		t.Errorf("%d messages were delivered", n)
+	}
+}
+
+// TestSignalInTheMiddle: SIGTERM comes while one client sends its message, one waits for the next hop, and one waits for nothing.
+func TestSignalInTheMiddle(t *testing.T) {
+	t.Parallel()
+	hop := mta(t, "EOD delay 1s pass")
+	g := start(t, setup{OnPrem: []string{hop.Addr()}})
+	sending, waiting, idle, stuck := dial(t, g.addr, internet), dial(t, g.addr, internet), dial(t, g.addr, internet), dial(t, g.addr, internet)
+	for _, c := range []*client{sending, waiting, idle, stuck} {
+		c.ehlo()
+	}
+	for _, c := range []*client{sending, waiting, stuck} {
+		c.say("MAIL FROM:<someone@fabrikam.com>", "250")
+		c.say("RCPT TO:<adelev@contoso.com>", "250")
+		c.say("DATA", "354")
+		c.send("Subject: x\r\n\r\n")
+	}
+	waiting.send(".\r\n")
+	time.Sleep(300 * time.Millisecond)
+	began := time.Now()
+	g.signal(syscall.SIGTERM)
+	idle.expect("421 4.3.2")
+	if nc, err := dialFrom(g.addr, internet); err == nil {
+		c := &client{t: t, Conn: nc, r: bufio.NewReader(nc)}
+		if got := c.reply(); strings.HasPrefix(got, "220") {
+			t.Errorf("a new connection is greeted with %q", got)
+		}
+		nc.Close()
+	}
+	sending.send("late\r\n.\r\n")
+	waiting.expect("250 2.0.0 ")
+	sending.expect("250 2.0.0 ")
+	select {
+	case <-g.gone:
+	case <-time.After(15 * time.Second):
+		t.Fatal("a client that never ends its message keeps the process alive")
+	}
+	t.Logf("ended %v after the signal", time.Since(began).Round(time.Millisecond))
+	if n := len(hop.Messages()); n != 2 {
+		t.Errorf("%d messages were delivered, want the 2 that were acknowledged", n)
+	}
+}
+
+// TestRetryAsksForTheRest: an attempt that ends in the middle of the answers settles those that were given, and only the rest is tried again.
+func TestRetryAsksForTheRest(t *testing.T) {
+	t.Parallel()
+	hop := mta(t, "RCPT user6@* times 1 reply-close 421 4.7.0 too many")
+	g := start(t, setup{OnPrem: []string{hop.Addr()}, LDIF: crowd(10), Delivery: `retry = ["1s"]`})
+	var to []string
+	for n := 0; n < 10; n += 2 {
+		to = append(to, fmt.Sprintf("user%d@contoso.com", n))
+	}
+	if reply := g.send(internet, sender, to, small); !strings.HasPrefix(reply, "250 2.0.0 ") {
+		t.Fatalf("reply %q", reply)
+	}
+	g.waitEmptyQueue(20 * time.Second)
+	got := map[string]int{}
+	for _, m := range hop.Messages() {
+		for _, r := range m.Recipients {
+			got[r]++
+		}
+	}
+	for _, a := range to {
+		if got[a] != 1 {
+			t.Errorf("%s got it %d times", a, got[a])
+		}
+	}
+}
+
+// TestReadOnlyData: a data_dir that cannot be written is said at the start.
+func TestReadOnlyData(t *testing.T) {
+	t.Parallel()
+	need(t, true, "mount")
+	disk := filepath.Join(t.TempDir(), "disk")
+	if err := os.Mkdir(disk, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mount("tmpfs", disk, "tmpfs", syscall.MS_RDONLY, "size=1m"); err != nil {
+		t.Skipf("no file system can be mounted here: %v", err)
+	}
+	defer syscall.Unmount(disk, syscall.MNT_DETACH)
+	g := prepare(t, setup{Data: filepath.Join(disk, "data")})
+	g.run()
+	select {
+	case <-g.gone:
+	case <-time.After(20 * time.Second):
+		t.Fatal("it runs")
+	}
+	if log := g.log.String(); !strings.Contains(log, "data_dir") || !strings.Contains(log, "read-only") {
+		t.Errorf("it does not say what is wrong: %s", log)
+	}
+	if status := g.cmd.ProcessState.ExitCode(); status != 1 && status != 2 {
+		t.Errorf("exit status %d", status)
 	}
 }

@@ -49,6 +49,7 @@ func TestMain(m *testing.M) {
 	build := exec.Command("go", "build", "-o", binary, "../../cmd/coexist")
 	if out, err := build.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "building coexist: %v\n%s", err, out)
+		os.RemoveAll(dir)
 		os.Exit(1)
 	}
 	status := m.Run()
@@ -91,11 +92,12 @@ type setup struct {
 	OnPrem, Cloud, Internet []string // next hops
 	Listener                string   // more keys of [[listener]]
 	OnPremKeys, CloudKeys   string   // more keys of those tables
+	CloudTLS                string   // default: opportunistic
+	Processors              string   // that it may use, GOMAXPROCS; empty is all
+	Trust                   string   // the file of the authorities that are believed; empty is the system's
 	Delivery, Limits        string
 	Data                    string // data_dir; empty is a folder of the test
 	LDIF                    string // the content; empty is the sample directory
-	wrap                    []string
-	env                     []string
 }
 
 var configuration = template.Must(template.New("").Funcs(template.FuncMap{"hops": hops}).Parse(`hostname = "gw1.contoso.com"
@@ -120,7 +122,7 @@ tenant_domain = "contoso.onmicrosoft.com"
 routing_domain = "contoso.mail.onmicrosoft.com"
 next_hop = {{hops .Cloud}}
 clients = ["127.0.2.0/24"]
-tls = "opportunistic"
+tls = "{{or .CloudTLS "opportunistic"}}"
 {{.CloudKeys}}
 
 [internet]
@@ -148,6 +150,7 @@ func hops(hosts []string) string {
 type process struct {
 	t           testing.TB
 	dir, data   string
+	env         []string
 	addr, admin string
 	cmd         *exec.Cmd
 	log         *lockedBuffer
@@ -175,7 +178,7 @@ func (l *lockedBuffer) String() string {
 func start(t testing.TB, s setup) *process {
 	t.Helper()
 	p := prepare(t, s)
-	p.run(s)
+	p.run()
 	p.waitReady()
 	return p
 }
@@ -183,15 +186,21 @@ func start(t testing.TB, s setup) *process {
 // prepare writes the files of a gateway.
 func prepare(t testing.TB, s setup) *process {
 	t.Helper()
-	p := &process{t: t, dir: t.TempDir(), addr: freeAddr(t, "127.0.0.1"), admin: freeAddr(t, "127.0.0.1"), log: &lockedBuffer{}}
+	p := &process{t: t, dir: t.TempDir(), addr: freeAddr(t, servers), admin: freeAddr(t, servers), log: &lockedBuffer{}}
 	if s.Data == "" {
 		s.Data = filepath.Join(p.dir, "data")
 	}
 	p.data = s.Data
+	if s.Trust != "" {
+		p.env = append(p.env, "SSL_CERT_FILE="+s.Trust)
+	}
+	if s.Processors != "" {
+		p.env = append(p.env, "GOMAXPROCS="+s.Processors)
+	}
 	if s.LDIF == "" {
 		s.LDIF = testdata.LDIF
 	}
-	dead := freeAddr(t, "127.0.0.1")
+	dead := freeAddr(t, servers)
 	for _, h := range []*[]string{&s.OnPrem, &s.Cloud, &s.Internet} {
 		if len(*h) == 0 {
 			*h = []string{dead}
@@ -211,19 +220,24 @@ func prepare(t testing.TB, s setup) *process {
 		if p.cmd != nil {
 			p.stop()
 		}
+		log := p.log.String()
+		for _, bug := range []string{"DATA RACE", "panic", "bug in"} {
+			if strings.Contains(log, bug) {
+				t.Errorf("the log speaks of a %s", bug)
+			}
+		}
 		if t.Failed() {
-			log := p.log.String()
 			t.Logf("coexist logged (the end of it):\n%s", log[max(0, len(log)-6000):])
 		}
 	})
 	return p
 }
 
-func (p *process) run(s setup) {
+// run starts the program, again perhaps.
+func (p *process) run() {
 	p.t.Helper()
-	args := append(append([]string{}, s.wrap...), binary, "serve", "--drain", "5s", "--config", filepath.Join(p.dir, "coexist.toml"))
-	p.cmd = exec.Command(args[0], args[1:]...)
-	p.cmd.Env = append(os.Environ(), s.env...)
+	p.cmd = exec.Command(binary, "serve", "--drain", "2s", "--config", filepath.Join(p.dir, "coexist.toml"))
+	p.cmd.Env = append(os.Environ(), p.env...)
 	p.cmd.Stderr, p.cmd.Stdout = p.log, p.log
 	if err := p.cmd.Start(); err != nil {
 		p.t.Fatal(err)
@@ -545,15 +559,32 @@ func write(t testing.TB, path, content string) {
 	}
 }
 
-// freeAddr is an address that nobody listens at.
+// servers is the loopback address of servers whose port is chosen before they start: no client comes from it, so that no connection takes
+// the port meanwhile.
+const servers = "127.0.4.1"
+
+var (
+	portsMu sync.Mutex
+	ports   = map[string]bool{} // that were given away
+)
+
+// freeAddr is an address that nobody listens at, and that is given away once.
 func freeAddr(t testing.TB, host string) string {
 	t.Helper()
-	l, err := net.Listen("tcp", host+":0")
-	if err != nil {
-		t.Fatal(err)
+	portsMu.Lock()
+	defer portsMu.Unlock()
+	for {
+		l, err := net.Listen("tcp", host+":0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		addr := l.Addr().String()
+		l.Close()
+		if !ports[addr] {
+			ports[addr] = true
+			return addr
+		}
 	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // certificate writes a self-signed certificate for a name and its key into dir.
