@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/coexist-mail/coexist/directory"
@@ -23,6 +24,7 @@ type Gateway interface {
 	Ready() (text string, err error)
 	Route(from routing.Side, sender, recipient string) routing.Decision
 	DirectoryStatus() directory.Status
+	Directory
 	// Queue calls f for each queued message, next attempt first, until f returns false.
 	Queue(ctx context.Context, f func(*spool.Item) bool) error
 	QueueItem(ctx context.Context, id string) (*spool.Item, error)
@@ -51,6 +53,7 @@ func NewHandler(g Gateway, metrics http.Handler, log *slog.Logger) http.Handler 
 	}
 	mux.HandleFunc("GET /api/route", h.route)
 	mux.HandleFunc("GET /api/directory", func(w http.ResponseWriter, _ *http.Request) { h.json(w, g.DirectoryStatus()) })
+	h.directory(mux)
 	mux.HandleFunc("GET /api/queue", h.queue)
 	mux.HandleFunc("GET /api/queue/{id}", h.queueItem)
 	mux.HandleFunc("GET /api/queue/{id}/raw", h.queueRaw)
@@ -92,6 +95,10 @@ func (h *handler) addHold(w http.ResponseWriter, r *http.Request) {
 	var hold spool.Hold
 	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 64<<10)).Decode(&hold); err != nil {
 		http.Error(w, "reading the hold: "+err.Error(), http.StatusBadRequest)
+		return
+	}
+	if at := strings.LastIndexByte(hold.Address, '@'); at <= 0 || at == len(hold.Address)-1 {
+		http.Error(w, fmt.Sprintf("%q is no address", hold.Address), http.StatusBadRequest)
 		return
 	}
 	if err := h.g.AddHold(r.Context(), hold); err != nil {

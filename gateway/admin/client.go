@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -40,14 +41,34 @@ func NewClient(address string) *Client {
 	}}
 }
 
+// Ready asks whether the gateway takes mail, and returns what /readyz says; the error has the reason why not.
+func (c *Client) Ready(ctx context.Context) (text string, err error) {
+	err = c.do(ctx, http.MethodGet, "/readyz", nil, func(r io.Reader) error {
+		b, err := io.ReadAll(io.LimitReader(r, 4096))
+		text = strings.TrimSpace(string(b))
+		return err
+	})
+	return text, err
+}
+
+// routeBatch is how many addresses are asked about at a time. The longest (RFC 5321 4.5.3.1) fit into the header of a request then.
+const routeBatch = 50
+
 // Route asks for the decisions about addresses, in their order.
-func (c *Client) Route(ctx context.Context, from routing.Side, sender string, addresses []string) (ds []routing.Decision, err error) {
-	q := url.Values{"from": {string(from)}, "sender": {sender}, "address": addresses}
-	err = c.get(ctx, "/api/route?"+q.Encode(), &ds)
-	if err == nil && len(ds) != len(addresses) {
-		err = fmt.Errorf("%s answered %d decisions for %d addresses: is it coexist?", c.base, len(ds), len(addresses))
+func (c *Client) Route(ctx context.Context, from routing.Side, sender string, addresses []string) ([]routing.Decision, error) {
+	all := make([]routing.Decision, 0, len(addresses))
+	for batch := range slices.Chunk(addresses, routeBatch) {
+		var ds []routing.Decision
+		q := url.Values{"from": {string(from)}, "sender": {sender}, "address": batch}
+		if err := c.get(ctx, "/api/route?"+q.Encode(), &ds); err != nil {
+			return nil, err
+		}
+		if len(ds) != len(batch) {
+			return nil, fmt.Errorf("%s answered %d decisions for %d addresses: is it coexist?", c.base, len(ds), len(batch))
+		}
+		all = append(all, ds...)
 	}
-	return ds, err
+	return all, nil
 }
 
 // Directory asks for the status of the directory.
@@ -135,8 +156,15 @@ func (c *Client) do(ctx context.Context, method, path string, body io.Reader, us
 	}
 	text, _ := io.ReadAll(io.LimitReader(resp.Body, 4096))
 	message := strings.TrimSpace(string(text))
-	if resp.StatusCode == http.StatusNotFound && strings.Contains(message, spool.ErrNotFound.Error()) {
-		return fmt.Errorf("%s: %w", strings.TrimPrefix(path, "/api/queue/"), spool.ErrNotFound)
+	if resp.StatusCode == http.StatusNotFound && (strings.HasPrefix(path, "/api/queue/") || strings.HasPrefix(path, "/api/holds/")) {
+		return fmt.Errorf("%s: %w", path, spool.ErrNotFound) // also for what is no ID at all, as ".."
+	}
+	if resp.StatusCode == http.StatusConflict {
+		for _, known := range []error{spool.ErrHeld, spool.ErrClaimed} {
+			if strings.Contains(message, known.Error()) {
+				return known
+			}
+		}
 	}
 	return fmt.Errorf("%s: %s", c.base, message)
 }

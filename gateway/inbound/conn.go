@@ -7,11 +7,13 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -25,7 +27,9 @@ type conn struct {
 	limits   Limits
 	client   Client
 
-	nc      net.Conn // TLS after STARTTLS
+	peer    netip.Addr // the client's address before XCLIENT
+	record  *Recording // nil: not recorded
+	nc      net.Conn   // TLS after STARTTLS
 	in      *reader
 	out     []byte // replies not yet written: a pipelined group is answered in one write (RFC 2920 3.2)
 	ending  bool   // close after the replies are out
@@ -36,19 +40,22 @@ type conn struct {
 	rcptTried int
 	errors    int // commands that made no sense
 
-	mu      sync.Mutex // guards waiting, for wake
+	// Of strangers: see Limits.
+	accepted, refused int // recipients of all messages
+	idle              int // commands since the last message
+	authFailures      int
+	wasEarly          bool
+	secret            bool        // what is read now is a password
+	trusted           atomic.Bool // by the session
+
+	mu      sync.Mutex // guards waiting and since, for wake and hurry
 	waiting bool       // for a command, so that a shutdown may interrupt
+	since   time.Time  // when the wait began
 }
 
 func newConn(s *Server, nc net.Conn, l *Listener) *conn {
-	c := &conn{server: s, listener: l, nc: nc, limits: s.config.Limits()}
+	c := &conn{server: s, listener: l, nc: nc, limits: s.config.Limits().withDefaults()}
 	c.client.Listener = l.Addr().String()
-	if c.limits.Errors == 0 {
-		c.limits.Errors = 20
-	}
-	if c.limits.MinDataRate == 0 {
-		c.limits.MinDataRate = 500
-	}
 	c.in = newReader(readFunc(func(p []byte) (int, error) { return c.nc.Read(p) }))
 	return c
 }
@@ -57,9 +64,9 @@ type readFunc func([]byte) (int, error)
 
 func (f readFunc) Read(p []byte) (int, error) { return f(p) }
 
-// refuse greets with a 4xx and closes.
+// refuse greets with a 4xx and closes. A client that begins with TLS hears nothing: a handshake is what there is no room for.
 func (c *conn) refuse(reply *smtp.SMTPError) {
-	if c.listener.Implicit && !c.handshake() {
+	if c.listener.Implicit {
 		return
 	}
 	c.reply(reply)
@@ -84,11 +91,15 @@ func (c *conn) serve() {
 	if c.listener.Implicit && !c.handshake() {
 		return
 	}
-	c.text(220, c.server.config.Hostname+" ESMTP coexist")
+	if c.awaitTurn() {
+		c.greet()
+	}
 	c.dialogue()
 	c.flush()
 	c.lingerClose()
 }
+
+func (c *conn) greet() { c.text(220, c.server.config.Hostname+" ESMTP coexist") }
 
 func (c *conn) dialogue() {
 	for !c.ending {
@@ -112,10 +123,8 @@ func (c *conn) readLine() ([]byte, error) {
 			return nil, err
 		}
 	}
-	c.mu.Lock()
-	c.waiting = true
-	c.mu.Unlock()
-	c.nc.SetReadDeadline(time.Now().Add(c.server.config.Timeouts.Command))
+	c.in.shrink()
+	c.await(true)
 	defer func() {
 		c.mu.Lock()
 		c.waiting = false
@@ -124,12 +133,39 @@ func (c *conn) readLine() ([]byte, error) {
 	if c.server.draining.Load() {
 		return nil, errDraining
 	}
-	c.in.shrink()
 	line, err := c.in.line()
+	if errors.Is(err, os.ErrDeadlineExceeded) && time.Since(c.since) < c.patience(c.server.config.Timeouts.Command) && !c.server.draining.Load() {
+		c.in.park()
+		c.await(false)
+		line, err = c.in.line()
+	}
 	if err != nil && c.server.draining.Load() {
 		return nil, errDraining
 	}
+	if err == nil {
+		c.noteCommand(line)
+	}
 	return line, err
+}
+
+// parkAfter is how long a connection keeps its buffer while it waits for a command.
+const parkAfter = time.Second
+
+// await sets the deadline of the wait for a command: at first until the buffer is given back, and then to the end.
+func (c *conn) await(first bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.waiting = true
+	wait := c.patience(c.server.config.Timeouts.Command)
+	if first {
+		c.since = time.Now()
+		wait = min(wait, parkAfter)
+	}
+	deadline := c.since.Add(wait)
+	if c.server.draining.Load() { // looked at with the lock held, so that no wake is lost
+		deadline = time.Unix(1, 0)
+	}
+	c.nc.SetReadDeadline(deadline)
 }
 
 var errDraining = errors.New("shutting down")
@@ -173,7 +209,11 @@ func (c *conn) handshake() bool {
 	ctx, cancel := context.WithTimeout(context.Background(), c.server.config.Timeouts.Handshake)
 	defer cancel()
 	c.nc.SetDeadline(time.Now().Add(c.server.config.Timeouts.Handshake))
-	if err := tc.HandshakeContext(ctx); err != nil {
+	// In a goroutine of its own, whose stack is given back: a handshake makes it four times as large as the dialogue needs, and a
+	// stack shrinks slowly.
+	done := make(chan error, 1)
+	go func() { done <- tc.HandshakeContext(ctx) }()
+	if err := <-done; err != nil {
 		c.server.config.Refused("tls")
 		c.server.config.Logger.Info("TLS handshake failed", "client", c.client.Addr, "error", err)
 		c.ending = true
@@ -200,6 +240,9 @@ func (c *conn) text(code int, lines ...string) {
 		c.out = append(c.out, sep)
 		c.out = append(c.out, line...)
 		c.out = append(c.out, "\r\n"...)
+		if c.record != nil {
+			c.note("S:", []byte(strconv.Itoa(code)+string(sep)+line))
+		}
 	}
 }
 
@@ -235,7 +278,11 @@ func (c *conn) replyError(err error) {
 // protocolError answers a command that made no sense, and closes after too many (RFC 5321 7.8 leaves it to us).
 func (c *conn) protocolError(e *smtp.SMTPError) {
 	c.reply(e)
-	if c.errors++; c.errors >= c.limits.Errors {
+	c.errors++
+	if !c.trusted.Load() {
+		c.server.scores.add(clientKey(c.client.Addr), 1)
+	}
+	if c.tooManyErrors() {
 		c.server.config.Refused("junk")
 		c.reply(fail(421, 4, 7, 0, "Too many errors, closing the connection"))
 	}
@@ -259,30 +306,33 @@ func (c *conn) flush() error {
 
 // Commands.
 
-// verb is a row of the command table. One with needsHello is refused with 503 before HELO or EHLO.
+// verb is a row of the command table.
 type verb struct {
 	handle     func(*conn, string)
-	needsHello bool
+	needsHello bool // 503 before HELO or EHLO
+	idle       bool // leads to no message by itself
 }
 
 func commandTable() map[string]verb {
 	return map[string]verb{
-		"HELO":     {func(c *conn, arg string) { c.hello(arg, false) }, false},
-		"EHLO":     {func(c *conn, arg string) { c.hello(arg, true) }, false},
-		"STARTTLS": {(*conn).startTLS, true},
-		"MAIL":     {(*conn).mailFrom, true},
-		"RCPT":     {(*conn).rcptTo, true},
-		"DATA":     {(*conn).data, true},
-		"BDAT":     {(*conn).bdat, true},
-		"RSET":     {func(c *conn, _ string) { c.reset(); c.ok(0, 0, "OK") }, false},
-		"NOOP":     {func(c *conn, _ string) { c.ok(0, 0, "OK") }, false},
-		"QUIT":     {func(c *conn, _ string) { c.reply(fail(221, 2, 0, 0, "Bye")); c.ending = true }, false},
-		"HELP":     {func(c *conn, _ string) { c.reply(fail(214, 2, 0, 0, "See RFC 5321")) }, false},
+		"HELO":     {handle: func(c *conn, arg string) { c.hello(arg, false) }, idle: true},
+		"EHLO":     {handle: func(c *conn, arg string) { c.hello(arg, true) }, idle: true},
+		"STARTTLS": {handle: (*conn).startTLS, needsHello: true},
+		"AUTH":     {handle: (*conn).auth, needsHello: true, idle: true},
+		"XCLIENT":  {handle: (*conn).xclient, needsHello: true, idle: true},
+		"MAIL":     {handle: (*conn).mailFrom, needsHello: true},
+		"RCPT":     {handle: (*conn).rcptTo, needsHello: true},
+		"DATA":     {handle: (*conn).data, needsHello: true},
+		"BDAT":     {handle: (*conn).bdat, needsHello: true},
+		"RSET":     {handle: func(c *conn, _ string) { c.reset(); c.ok(0, 0, "OK") }, idle: true},
+		"NOOP":     {handle: func(c *conn, _ string) { c.ok(0, 0, "OK") }, idle: true},
+		"QUIT":     {handle: func(c *conn, _ string) { c.reply(fail(221, 2, 0, 0, "Bye")); c.ending = true }},
+		"HELP":     {handle: func(c *conn, _ string) { c.reply(fail(214, 2, 0, 0, "See RFC 5321")) }, idle: true},
 		// RFC 5321 3.5.3: a server need not tell whether an address exists.
-		"VRFY": {func(c *conn, _ string) {
+		"VRFY": {handle: func(c *conn, _ string) {
 			c.reply(fail(252, 2, 5, 0, "Cannot verify, but will take a message and try"))
-		}, true},
-		"EXPN": {func(c *conn, _ string) { c.protocolError(fail(502, 5, 5, 1, "EXPN is not offered")) }, false},
+		}, needsHello: true, idle: true},
+		"EXPN": {handle: func(c *conn, _ string) { c.protocolError(fail(502, 5, 5, 1, "EXPN is not offered")) }, idle: true},
 	}
 }
 
@@ -303,6 +353,7 @@ func (c *conn) command(line []byte) {
 		c.protocolError(fail(500, 5, 5, 1, "Command not known"))
 	case v.needsHello && c.session == nil:
 		c.protocolError(fail(503, 5, 5, 1, "Say EHLO first"))
+	case v.idle && c.idleCommand():
 	default:
 		v.handle(c, arg)
 	}
@@ -311,7 +362,7 @@ func (c *conn) command(line []byte) {
 // hello answers HELO and EHLO (RFC 5321 4.1.1.1): it begins the session anew.
 func (c *conn) hello(arg string, esmtp bool) {
 	name, _, _ := strings.Cut(strings.TrimSpace(arg), " ")
-	if name == "" || len(name) > maxDomain || !utf8.ValidString(name) || strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+	if !validHello(name) {
 		c.protocolError(fail(501, 5, 5, 4, "A host name is expected after the command"))
 		return
 	}
@@ -322,21 +373,52 @@ func (c *conn) hello(arg string, esmtp bool) {
 		c.replyError(err)
 		return
 	}
-	c.session = session
+	c.setSession(session)
+	if c.in.buffered() > 0 && c.early() {
+		return
+	}
 	if !esmtp {
 		c.text(250, c.server.config.Hostname)
 		return
 	}
-	lines := append(make([]string, 0, 12), c.server.config.Hostname, "PIPELINING", "8BITMIME", "SMTPUTF8", "CHUNKING", "DSN", "ENHANCEDSTATUSCODES")
+	c.text(250, c.extensions()...)
+}
+
+// validHello says whether a name can be the argument of HELO or EHLO. What is no domain is common, and harmless where it is only
+// written down.
+func validHello(name string) bool {
+	return name != "" && len(name) <= maxDomain && utf8.ValidString(name) &&
+		!strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r == 0x7f })
+}
+
+// extensions are the lines of the reply to EHLO.
+func (c *conn) extensions() []string {
+	lines := append(make([]string, 0, 16), c.server.config.Hostname, "PIPELINING", "8BITMIME", "SMTPUTF8", "CHUNKING", "DSN", "ENHANCEDSTATUSCODES")
 	if c.limits.MessageSize > 0 {
 		lines = append(lines, "SIZE "+strconv.FormatInt(c.limits.MessageSize, 10))
 	} else {
 		lines = append(lines, "SIZE")
 	}
+	if c.limits.Recipients > 0 {
+		lines = append(lines, "LIMITS RCPTMAX="+strconv.Itoa(c.limits.Recipients)) // RFC 9422 4
+	}
 	if c.listener.TLS != nil && c.client.TLS == nil {
 		lines = append(lines, "STARTTLS")
 	}
-	c.text(250, lines...)
+	if c.server.config.Authenticator != nil && c.client.TLS != nil {
+		lines = append(lines, "AUTH "+mechanismNames)
+	}
+	if c.xclientAllowed() {
+		lines = append(lines, "XCLIENT "+xclientNames)
+	}
+	return lines
+}
+
+// setSession begins a session.
+func (c *conn) setSession(s smtp.Session) {
+	c.session = s
+	t, ok := s.(Truster)
+	c.trusted.Store(ok && t.Trusted())
 }
 
 func (c *conn) endSession() {
@@ -364,6 +446,9 @@ func (c *conn) startTLS(arg string) {
 	case c.client.TLS != nil:
 		c.protocolError(fail(503, 5, 5, 1, "TLS is already in use"))
 	default:
+		if c.in.buffered() > 0 && c.early() {
+			return
+		}
 		c.in.discard() // what was pipelined after STARTTLS came in clear text and is not believed (RFC 3207 4.2, RFC 2920 3.1)
 		c.reply(fail(220, 2, 0, 0, "Ready to start TLS"))
 		if c.flush() == nil && c.handshake() {
@@ -457,10 +542,11 @@ func (c *conn) rcptTo(arg string) {
 	}
 	c.rcptTried++
 	if err := c.session.Rcpt(to, opts); err != nil {
-		c.replyError(err)
+		c.refusedRecipient(err)
 		return
 	}
 	c.rcpts++
+	c.acceptedRecipient()
 	c.ok(1, 5, "Recipient OK")
 }
 

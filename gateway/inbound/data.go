@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/emersion/go-smtp"
 )
 
 // ErrRefusedContent may be wrapped by the error that a session's sink gives while a message is read: the rest is not waited for
@@ -40,6 +42,9 @@ func (c *conn) data(arg string) {
 		c.protocolError(fail(554, 5, 5, 1, "No valid recipients")) // RFC 5321 3.3
 		return
 	}
+	if c.in.buffered() > 0 && c.early() {
+		return
+	}
 	c.text(354, "Go ahead")
 	c.in.grow()
 	c.transfer(&dotReader{b: c.in, lineStart: true})
@@ -49,12 +54,15 @@ func (c *conn) data(arg string) {
 func (c *conn) transfer(src source) {
 	pace := c.beginPace()
 	defer c.endPace()
-	err := c.session.Data(&content{next: src.next})
+	err := c.session.Data(&content{next: c.recorded(src.next)})
 	if errors.Is(err, ErrRefusedContent) {
 		pace.patience = refusedPatience
 	}
 	whole := src.skip()
 	c.reset()
+	if tookMessage(err) {
+		c.idle = 0
+	}
 	switch {
 	case errors.Is(err, ErrRefusedContent):
 		c.replyError(err)
@@ -68,6 +76,12 @@ func (c *conn) transfer(src source) {
 	default:
 		c.replyError(err)
 	}
+}
+
+// tookMessage says whether a session's answer to a message is that it has it.
+func tookMessage(err error) bool {
+	var e *smtp.SMTPError
+	return err == nil || errors.As(err, &e) && e.Code/100 == 2
 }
 
 // cut ends a connection in the middle of a message: nothing that follows can be trusted to be a command, and the client may try
@@ -128,7 +142,7 @@ func (p *pace) read(b []byte) (int, error) {
 		return 0, err
 	}
 	now := time.Now()
-	deadline := now.Add(p.c.server.config.Timeouts.Data)
+	deadline := now.Add(p.c.patience(p.c.server.config.Timeouts.Data))
 	slowest := p.start.Add(p.c.server.config.Timeouts.Data + time.Duration(p.n/p.c.limits.MinDataRate)*time.Second)
 	if slowest.Before(deadline) {
 		deadline = slowest
@@ -259,6 +273,7 @@ func (b *bdatReader) nextChunk() error {
 		if err != nil {
 			return cutShort(err)
 		}
+		b.c.noteCommand(line)
 		verb, arg, _ := strings.Cut(string(line), " ")
 		switch strings.ToUpper(verb) {
 		case "NOOP":

@@ -90,8 +90,8 @@ var rcptParams = map[string]func(*smtp.RcptOptions, param) bool{
 		if !ok || kind == "" || len(p.value) > 1500 {
 			return false
 		}
-		o.OriginalRecipientType = smtp.DSNAddressType(strings.ToUpper(kind))
-		if o.OriginalRecipientType == smtp.DSNAddressTypeUTF8 {
+		o.OriginalRecipientType = smtp.DSNAddressType(kind) // in the letter case it came in: a relay passes it on (RFC 3461 5.2.1)
+		if strings.EqualFold(kind, "utf-8") {
 			o.OriginalRecipient, ok = decodeUTF8Xtext(address)
 		} else {
 			o.OriginalRecipient, ok = decodeXtext(address)

@@ -16,15 +16,21 @@ const (
 
 var errLineTooLong = errors.New("line too long")
 
-var dataBuffers = sync.Pool{New: func() any { b := make([]byte, dataBuffer); return &b }}
+var (
+	dataBuffers    = sync.Pool{New: func() any { b := make([]byte, dataBuffer); return &b }}
+	commandBuffers = sync.Pool{New: func() any { b := make([]byte, commandBuffer); return &b }}
+)
 
-// reader is the buffered input of a connection. Unlike bufio.Reader it can grow for the time of a message, so that an idle
-// connection costs 4 KiB only, and gives its buffer away without copying.
+// reader is the buffered input of a connection. Unlike bufio.Reader it can grow for the time of a message, needs no buffer while
+// nothing comes, and gives its buffer away without copying.
 type reader struct {
-	src  io.Reader // sets deadlines on its own
-	buf  []byte
-	r, w int
-	big  *[]byte // the pooled buffer while a message is read
+	src        io.Reader // sets deadlines on its own
+	buf        []byte    // one of the following, or nil
+	small, big *[]byte   // from the pools; big while a message is read
+	r, w       int
+	parked     bool // the next octet is waited for without a buffer
+	first      [1]byte
+	tooLong    bool // the line that is being read is
 }
 
 func newReader(src io.Reader) *reader { return &reader{src: src} }
@@ -41,35 +47,77 @@ func (b *reader) grow() {
 		return
 	}
 	b.big = dataBuffers.Get().(*[]byte)
-	old := b.buf[b.r:b.w]
-	b.buf = *b.big
-	b.r, b.w = 0, copy(b.buf, old)
+	b.move(*b.big)
+	b.dropSmall()
 }
 
 func (b *reader) shrink() {
 	if b.big == nil || b.buffered() > commandBuffer {
 		return
 	}
-	small := make([]byte, commandBuffer)
-	n := copy(small, b.buf[b.r:b.w])
-	b.buf, b.r, b.w = small, 0, n
-	dataBuffers.Put(b.big)
-	b.big = nil
+	b.small = commandBuffers.Get().(*[]byte)
+	b.move(*b.small)
+	b.dropBig()
 }
 
-// release gives the buffers back; the reader is dead afterwards.
-func (b *reader) release() {
+func (b *reader) move(to []byte) {
+	n := copy(to, b.buf[b.r:b.w])
+	b.buf, b.r, b.w = to, 0, n
+}
+
+func (b *reader) dropSmall() {
+	if b.small != nil {
+		commandBuffers.Put(b.small)
+		b.small = nil
+	}
+}
+
+func (b *reader) dropBig() {
 	if b.big != nil {
 		dataBuffers.Put(b.big)
 		b.big = nil
 	}
+}
+
+// park gives the buffer back while nothing comes. The next read is of one octet.
+func (b *reader) park() {
+	if b.buffered() == 0 {
+		b.release()
+		b.parked = true
+	}
+}
+
+// release gives the buffers back.
+func (b *reader) release() {
+	b.dropSmall()
+	b.dropBig()
 	b.buf, b.r, b.w = nil, 0, 0
+}
+
+// unpark waits for the first octet.
+func (b *reader) unpark() error {
+	n, err := b.src.Read(b.first[:])
+	if n == 0 {
+		if err == nil {
+			err = io.ErrNoProgress
+		}
+		return err
+	}
+	b.parked = false
+	b.small = commandBuffers.Get().(*[]byte)
+	b.buf, b.r, b.w = *b.small, 0, 1
+	b.buf[0] = b.first[0]
+	return nil
 }
 
 // fill reads once. It never reads when the buffer is full: then it returns errLineTooLong.
 func (b *reader) fill() error {
+	if b.parked {
+		return b.unpark()
+	}
 	if b.buf == nil {
-		b.buf = make([]byte, commandBuffer)
+		b.small = commandBuffers.Get().(*[]byte)
+		b.buf = *b.small
 	}
 	if b.r > 0 {
 		if b.r == b.w {
@@ -94,21 +142,23 @@ func (b *reader) fill() error {
 }
 
 // line returns the next command line without its line ending. A bare LF ends a command too: only DATA is strict, where it matters.
-// The slice is valid until the next call. A line that does not fit is consumed whole and reported as errLineTooLong.
+// The slice is valid until the next call. A line that does not fit is consumed whole and reported as errLineTooLong. After a timeout
+// it may be called again.
 func (b *reader) line() ([]byte, error) {
-	from, tooLong := 0, false
+	from := 0
 	for {
 		if i := bytes.IndexByte(b.buf[b.r+from:b.w], '\n'); i >= 0 {
 			line := b.buf[b.r : b.r+from+i]
 			b.r += from + i + 1
-			if tooLong {
+			if b.tooLong {
+				b.tooLong = false
 				return nil, errLineTooLong
 			}
 			return bytes.TrimSuffix(line, []byte{'\r'}), nil
 		}
 		from = b.buffered()
 		if err := b.fill(); err == errLineTooLong {
-			tooLong = true
+			b.tooLong = true
 			b.discard()
 			from = 0
 		} else if err != nil {

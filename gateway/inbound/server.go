@@ -22,6 +22,7 @@ type Client struct {
 	ESMTP    bool                 // EHLO
 	TLS      *tls.ConnectionState // nil in clear text
 	Listener string               // address of the listener that took the connection
+	AuthUser string               // who authenticated (RFC 4954), or who a trusted proxy says did; else empty
 }
 
 // NewSession makes the session of a client that said hello. An error refuses the client, as a reply.
@@ -35,16 +36,6 @@ type Timeouts struct {
 	Write     time.Duration // a reply; 1 minute
 }
 
-// Limits bound what clients may use. Zero is without limit, except where the text says otherwise.
-type Limits struct {
-	MessageSize          int64 // octets, advertised as SIZE (RFC 1870)
-	Recipients           int   // RCPT commands of one message
-	Connections          int
-	ConnectionsPerClient int
-	MinDataRate          int64 // octets a second of a message, after a grace of Timeouts.Data; default 500
-	Errors               int   // commands that made no sense before the connection is closed; default 20
-}
-
 // Config is what a Server needs. Hostname and NewSession are required.
 type Config struct {
 	Hostname   string
@@ -53,8 +44,16 @@ type Config struct {
 	Timeouts   Timeouts
 	Logger     *slog.Logger
 	// Refused is told of each connection or command that was refused by the server itself: "connections", "connections-per-client",
-	// "junk", "timeout", "tls", "size", "recipients". May be nil.
+	// "client-score", "junk", "idle-commands", "early-talker", "harvest", "auth", "timeout", "tls", "size", "recipients". May be nil.
 	Refused func(reason string)
+	// GreetDelay is how long a client must be silent before it is greeted; 0 is not at all. EarlyTalkers says what becomes of one
+	// that is not.
+	GreetDelay   time.Duration
+	EarlyTalkers EarlyTalkers
+	// Authenticator offers AUTH inside TLS; nil does not.
+	Authenticator Authenticator
+	// Record says how the connections of a client are recorded; nil, or a nil Recording, is not. It is asked for each connection.
+	Record func(client netip.Addr) *Recording
 }
 
 // Listener is one place where a Server listens.
@@ -63,6 +62,7 @@ type Listener struct {
 	TLS      func() *tls.Config // nil: no TLS; asked for each handshake, so that new certificates count at once
 	Implicit bool               // TLS from the first octet (RFC 8314)
 	Required bool               // 530 5.7.0 before STARTTLS
+	XClient  []netip.Prefix     // networks of proxies that may say, by XCLIENT, who their client is
 }
 
 // Server speaks SMTP on any number of listeners.
@@ -74,7 +74,13 @@ type Server struct {
 	listeners map[net.Listener]struct{}
 	conns     map[*conn]struct{}
 	perClient map[netip.Addr]int
+	hurried   time.Time // when the idle were hurried last
+	open      atomic.Int64
+	stressAt  atomic.Int64
+	scores    *scores
 	draining  atomic.Bool
+	quit      chan struct{} // closed when draining begins
+	quitOnce  sync.Once
 	wg        sync.WaitGroup
 }
 
@@ -98,13 +104,17 @@ func New(config Config) *Server {
 	if config.Limits == nil {
 		config.Limits = func() Limits { return Limits{} }
 	}
-	return &Server{
+	s := &Server{
 		config:    config,
+		scores:    newScores(time.Now),
+		quit:      make(chan struct{}),
 		verbs:     commandTable(),
 		listeners: map[net.Listener]struct{}{},
 		conns:     map[*conn]struct{}{},
 		perClient: map[netip.Addr]int{},
 	}
+	s.stressAt.Store(stressBegins(0))
+	return s
 }
 
 // Serve takes connections until Shutdown; then it returns nil. Other errors are the listener's.
@@ -142,6 +152,8 @@ func (s *Server) start(nc net.Conn, l *Listener) {
 		defer nc.Close()
 		// The address may come from a PROXY header, which is read here and not in the accept loop.
 		c.client.Addr, c.client.Port = addrOf(nc.RemoteAddr())
+		c.peer = proxyAddr(nc)
+		c.record = s.recording(c.client.Addr)
 		if refusal := s.enter(c); refusal != nil {
 			c.refuse(refusal)
 			return
@@ -155,29 +167,62 @@ func (s *Server) start(nc net.Conn, l *Listener) {
 func (s *Server) enter(c *conn) *smtp.SMTPError {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	limits := c.limits
+	limits, client := c.limits, clientKey(c.client.Addr)
+	score := s.scores.add(client, 0)
 	switch {
 	case s.draining.Load():
 		return fail(421, 4, 3, 2, s.config.Hostname+" is shutting down")
 	case limits.Connections > 0 && len(s.conns) >= limits.Connections:
 		s.config.Refused("connections")
 		return fail(421, 4, 3, 2, s.config.Hostname+" has too many connections, try again later")
-	case limits.ConnectionsPerClient > 0 && s.perClient[c.client.Addr] >= limits.ConnectionsPerClient:
+	case limits.ConnectionsPerClient > 0 && s.perClient[client] >= limits.ConnectionsPerClient:
 		s.config.Refused("connections-per-client")
-		return fail(421, 4, 7, 0, s.config.Hostname+" has too many connections from your address, try again later")
+		return s.crowded()
+	case exceeds(score, limits.ClientScore):
+		s.config.Refused("client-score")
+		return retryLater(s.config.Hostname, score)
 	}
 	s.conns[c] = struct{}{}
-	s.perClient[c.client.Addr]++
+	s.perClient[client]++
+	s.open.Store(int64(len(s.conns)))
+	s.stressAt.Store(stressBegins(limits.Connections))
+	s.hurry()
 	return nil
+}
+
+func (s *Server) crowded() *smtp.SMTPError {
+	return fail(421, 4, 7, 0, s.config.Hostname+" has too many connections from your address, try again later")
+}
+
+// move counts a connection as that of another client, or says why not.
+func (s *Server) move(c *conn, to netip.Addr) *smtp.SMTPError {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	from, to := clientKey(c.client.Addr), clientKey(to)
+	if from == to {
+		return nil
+	}
+	if limit := c.limits.ConnectionsPerClient; limit > 0 && s.perClient[to] >= limit {
+		s.config.Refused("connections-per-client")
+		return s.crowded()
+	}
+	s.forgetClient(from)
+	s.perClient[to]++
+	return nil
+}
+
+func (s *Server) forgetClient(client netip.Addr) {
+	if s.perClient[client]--; s.perClient[client] <= 0 {
+		delete(s.perClient, client)
+	}
 }
 
 func (s *Server) leave(c *conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.conns, c)
-	if s.perClient[c.client.Addr]--; s.perClient[c.client.Addr] <= 0 {
-		delete(s.perClient, c.client.Addr)
-	}
+	s.forgetClient(clientKey(c.client.Addr))
+	s.open.Store(int64(len(s.conns)))
 }
 
 // Connections is the number of open connections.
@@ -191,6 +236,7 @@ func (s *Server) Connections() int {
 // is left when ctx ends; then it returns ctx's error.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.draining.Store(true)
+	s.quitOnce.Do(func() { close(s.quit) })
 	s.mu.Lock()
 	for l := range s.listeners {
 		l.Close()
@@ -224,4 +270,13 @@ func addrOf(a net.Addr) (netip.Addr, uint16) {
 		return ap.Addr().Unmap().WithZone(""), ap.Port()
 	}
 	return netip.Addr{}, 0
+}
+
+// proxyAddr is the address of the other end of the connection itself, whatever a PROXY header says.
+func proxyAddr(nc net.Conn) netip.Addr {
+	if p, ok := nc.(interface{ Raw() net.Conn }); ok {
+		nc = p.Raw()
+	}
+	addr, _ := addrOf(nc.RemoteAddr())
+	return addr
 }

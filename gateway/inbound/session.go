@@ -1,6 +1,7 @@
 package inbound
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -59,6 +60,9 @@ type Session struct {
 func NewSessionFor(h Handler, c Client, side routing.Side, maxSize int64) *Session {
 	return &Session{handler: h, client: c, side: side, maxSize: maxSize}
 }
+
+// Trusted implements Truster: clients of the two systems are known.
+func (s *Session) Trusted() bool { return s.side != routing.Internet }
 
 // Mail begins a transaction.
 func (s *Session) Mail(from string, opts *smtp.MailOptions) error {
@@ -164,6 +168,7 @@ type sink struct {
 	normalize bool // line endings are made CRLF, else a bare CR or LF is refused
 	fixer     message.Normalizer
 	scan      message.Scanner
+	header    headerGuard
 	scratch   []byte
 	err       error
 }
@@ -201,9 +206,69 @@ func (s *sink) store(p []byte) error {
 		return bareLineEnding(f)
 	case f.LongestLine > message.MaxLine:
 		return fail(550, 5, 6, 0, "A line of the message is longer than "+strconv.Itoa(message.MaxLine)+" octets")
+	case !s.header.fits(p):
+		return fail(550, 5, 6, 0, fmt.Sprintf("The header has more than %d octets or %d fields", maxHeader, maxHeaderFields))
 	}
 	_, err := s.body.Write(p)
 	return err
+}
+
+// A header is larger than anything real, and small enough to be held and edited. Exchange takes 256 KB, Postfix 100 KB.
+const (
+	maxHeader       = 1 << 20
+	maxHeaderFields = 10_000
+)
+
+// maxNoFields is how many lines that are no field a header may have before it is taken for a body: there are messages without a header.
+const maxNoFields = 20
+
+// headerGuard counts what of a message is its header while it comes. The zero value is ready.
+type headerGuard struct {
+	done     bool
+	size     int64
+	fields   int
+	noFields int
+	line     int64 // octets of the line so far
+	folded   bool  // the line goes on with the field before it
+	colon    bool  // the line has one
+}
+
+// fits takes the next octets, and says whether the header is within its limits.
+func (h *headerGuard) fits(p []byte) bool {
+	for !h.done && len(p) > 0 {
+		n := bytes.IndexByte(p, '\n') + 1
+		ended := n > 0
+		if !ended {
+			n = len(p)
+		}
+		if h.line == 0 {
+			h.folded = p[0] == ' ' || p[0] == '\t'
+		}
+		h.colon = h.colon || !h.folded && bytes.IndexByte(p[:n], ':') >= 0
+		h.line += int64(n)
+		h.size += int64(n)
+		p = p[n:]
+		if ended {
+			h.endLine()
+		}
+	}
+	return h.done || h.within()
+}
+
+func (h *headerGuard) within() bool { return h.size <= maxHeader && h.fields <= maxHeaderFields }
+
+func (h *headerGuard) endLine() {
+	switch {
+	case h.line <= int64(len("\r\n")):
+		h.done = h.within()
+	case h.folded:
+	case h.colon:
+		h.fields++
+	default:
+		h.noFields++
+		h.done = h.noFields > maxNoFields && h.within()
+	}
+	h.line, h.colon = 0, false
 }
 
 // bareLineEnding refuses what RFC 5321 2.3.8 and 4.1.1.4 forbid and what smuggles messages past servers that differ about it.

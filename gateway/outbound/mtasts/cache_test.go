@@ -373,3 +373,41 @@ func TestBounds(t *testing.T) {
 		t.Errorf("%d lines in the file", n)
 	}
 }
+
+// TestDefaultClient: the client that is used when none is given verifies, and speaks no old TLS.
+func TestDefaultClient(t *testing.T) {
+	s := newSite(t, "mta-sts.contoso.com")
+	dialed := 0
+	client := newClient()
+	client.Transport.(*http.Transport).Proxy = nil
+	client.Transport.(*http.Transport).DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
+		dialed++
+		return (&net.Dialer{}).DialContext(ctx, "tcp", s.server.Listener.Addr().String())
+	}
+	_, err := fetch(context.Background(), client, "contoso.com")
+	var unknown x509.UnknownAuthorityError
+	if !errors.As(err, &unknown) || dialed != 1 || s.fetches() != 0 {
+		t.Errorf("%v after %d connections, %d requests", err, dialed, s.fetches())
+	}
+	client.Transport.(*http.Transport).TLSClientConfig.RootCAs = s.client.Transport.(*http.Transport).TLSClientConfig.RootCAs
+	if text, err := fetch(context.Background(), client, "contoso.com"); err != nil || text != s.body {
+		t.Errorf("%q %v", text, err)
+	}
+	s.server.TLS.MinVersion, s.server.TLS.MaxVersion = tls.VersionTLS10, tls.VersionTLS11
+	if _, err := fetch(context.Background(), client, "contoso.com"); err == nil {
+		t.Error("TLS 1.1 is spoken")
+	}
+}
+
+// BenchmarkPolicy is what a message to a domain with a cached policy costs here.
+func BenchmarkPolicy(b *testing.B) {
+	record := []string{"v=STSv1; id=1;"}
+	c := New(Options{LookupTXT: func(context.Context, string) ([]string, error) { return record, nil }})
+	defer c.Close()
+	c.entries["contoso.com"] = entry{policy: Policy{Mode: Enforce, MaxAge: MaxAge, MX: []string{"*.contoso.com"}}, id: "1", fetched: time.Now()}
+	for b.Loop() {
+		if p, ok := c.Policy(context.Background(), "contoso.com"); !ok || !p.Allows("mx1.contoso.com") {
+			b.Fatal("no policy")
+		}
+	}
+}

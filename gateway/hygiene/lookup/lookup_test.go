@@ -1,0 +1,82 @@
+package lookup_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/coexist-mail/coexist/gateway/hygiene/lookup"
+	"github.com/coexist-mail/coexist/gateway/hygiene/lookup/dnstest"
+)
+
+func TestBoundedTellsNothingFromTrouble(t *testing.T) {
+	server := dnstest.Start(t, `
+		contoso.com. 60 TXT "v=spf1 " "-all"
+		contoso.com. 60 MX 10 mail.contoso.com.
+		mail.contoso.com. 60 A 192.0.2.1
+		1.2.0.192.in-addr.arpa. 60 PTR mail.contoso.com.`)
+	server.Break("broken.example")
+	server.Silence("silent.example")
+	r := server.Resolver(500 * time.Millisecond)
+	for _, c := range []struct {
+		name  string
+		ask   func(context.Context) (any, error)
+		want  any
+		wrong string // "", "not found" or "temporary"
+	}{
+		{"TXT", func(ctx context.Context) (any, error) { return r.LookupTXT(ctx, "contoso.com") }, []string{"v=spf1 -all"}, ""},
+		{"rooted", func(ctx context.Context) (any, error) { return r.LookupTXT(ctx, "contoso.com.") }, []string{"v=spf1 -all"}, ""},
+		{"MX", func(ctx context.Context) (any, error) { return r.LookupMX(ctx, "contoso.com") }, []*net.MX{{Host: "mail.contoso.com.", Pref: 10}}, ""},
+		{"PTR", func(ctx context.Context) (any, error) { return r.LookupAddr(ctx, "192.0.2.1") }, []string{"mail.contoso.com."}, ""},
+		{"no such name", func(ctx context.Context) (any, error) { return r.LookupTXT(ctx, "nobody.example") }, []string(nil), "not found"},
+		{"no such type", func(ctx context.Context) (any, error) { return r.LookupTXT(ctx, "mail.contoso.com") }, []string(nil), "not found"},
+		{"impossible name", func(ctx context.Context) (any, error) { return r.LookupTXT(ctx, "a..b") }, []string(nil), "not found"},
+		{"SERVFAIL", func(ctx context.Context) (any, error) { return r.LookupTXT(ctx, "x.broken.example") }, []string(nil), "temporary"},
+		{"no answer", func(ctx context.Context) (any, error) { return r.LookupTXT(ctx, "x.silent.example") }, []string(nil), "temporary"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got, err := c.ask(context.Background())
+			if c.wrong == "" {
+				if err != nil {
+					t.Fatal(err)
+				}
+				if diff := cmp.Diff(c.want, got); diff != "" {
+					t.Error(diff)
+				}
+				return
+			}
+			var d *net.DNSError
+			if !errors.As(err, &d) || d.IsNotFound != (c.wrong == "not found") || d.Temporary() != (c.wrong == "temporary") {
+				t.Errorf("error %#v, want %s", err, c.wrong)
+			}
+		})
+	}
+}
+
+// A Resolver may return an error that is none of net's.
+func TestForeignErrorIsTemporary(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	_, err := lookup.Bound(lookup.Server("127.0.0.1:1"), time.Second).LookupTXT(ctx, "contoso.com")
+	var d *net.DNSError
+	if !errors.As(err, &d) || !d.Temporary() {
+		t.Errorf("error %#v", err)
+	}
+}
+
+func TestValidName(t *testing.T) {
+	for name, want := range map[string]bool{
+		"contoso.com": true, "contoso.com.": true, "_dmarc.contoso.com": true, "": false, ".": false, "a..b": false, ".a": false,
+		"a b": false, "a\x00b": false, "b\u00fccher.example": false, strings.Repeat("a", 64) + ".com": false,
+		strings.Repeat("a", 63) + ".com": true, strings.Repeat("a.", 126) + "a": true, strings.Repeat("a.", 127) + "a": false,
+	} {
+		if got := lookup.ValidName(name); got != want {
+			t.Errorf("ValidName(%q) = %v", name, got)
+		}
+	}
+}
