@@ -81,6 +81,7 @@ type conn struct {
 	used       time.Time // when it last became idle
 	uses       int       // transactions begun on this connection
 	messages   int       // taken by the peer on this connection
+	refusals   int       // 4xx and 5xx replies on this connection
 	needReset  bool      // a transaction was left open
 	out        []byte    // commands to be written, reused
 
@@ -261,8 +262,16 @@ func (c *conn) read(d time.Duration) (reply, error) {
 			return reply{}, err
 		}
 	}
-	return readReply(c.br)
+	r, err := readReply(c.br)
+	if err == nil && r.code >= 400 {
+		c.refusals++
+	}
+	return r, err
 }
+
+// maxRefusals is after how many refusals a connection is not kept: servers slow a client down that hears many (Postfix after 10, by a
+// second a command), or hang up on it (after 20).
+const maxRefusals = 8
 
 // arm gives the next step d. It fails once the connection was aborted.
 func (c *conn) arm(d time.Duration) error {
@@ -312,7 +321,7 @@ func (c *conn) quit() {
 
 // fresh reports whether the connection may carry another message under the settings.
 func (c *conn) fresh(s *settings) bool {
-	return c.generation == s.generation && s.Clock().Sub(c.born) < s.Timeouts.Age &&
+	return c.generation == s.generation && c.refusals < maxRefusals && s.Clock().Sub(c.born) < s.Timeouts.Age &&
 		(s.MessagesPerConnection <= 0 || c.messages < s.MessagesPerConnection)
 }
 

@@ -576,7 +576,7 @@ func TestCircuit(t *testing.T) {
 		t.Errorf("text %q", res[0].Reply.Message)
 	}
 	again := newPeerAt(t, addr, nil)
-	for deadline := time.Now().Add(5 * time.Second); tr.Stats()[0].Circuit == "open"; {
+	for deadline := time.Now().Add(5 * time.Second); tr.Stats()[0].Circuit == "open" || tr.Stats()[0].Idle == 0; {
 		if time.Now().After(deadline) {
 			t.Fatal("the circuit did not close")
 		}
@@ -882,5 +882,17 @@ func TestLookupHop(t *testing.T) {
 	wantSummary(t, res, "deferred 451 4.4.3 connect")
 	if res[0].Host != "mail.contoso.local" {
 		t.Errorf("host %q", res[0].Host)
+	}
+}
+
+// A connection that heard many refusals is not used for more messages.
+func TestManyRefusalsEndTheConnection(t *testing.T) {
+	p := newPeer(t, on("RCPT", act{reply: "450 4.2.0 greylisted"}))
+	tr := transport(t, nil, p.addr())
+	for range maxRefusals + 1 {
+		deliver(t, tr, request("Subject: x\r\n\r\nx\r\n", "a@contoso.com"))
+	}
+	if n := p.connections(); n < 2 {
+		t.Errorf("%d connections for %d refusals, want another one", n, maxRefusals+1)
 	}
 }
