@@ -205,7 +205,7 @@ func (g *Gateway) recovered(side routing.Side) {
 
 func (g *Gateway) openScheduler(cfg *config.Config) (err error) {
 	g.scheduler, err = spool.NewScheduler(g.deliveries, spool.SchedulerOptions{
-		Store: g.store, Run: g.runQueued, Schedule: schedule(cfg), MaxConcurrent: maxConcurrent(cfg), MaxPerLane: 2 * cfg.Delivery.ConnectionsPerHop,
+		Store: g.store, Run: g.runQueued, Schedule: schedule(cfg), MaxConcurrent: maxConcurrent(cfg), MaxPerLane: maxPerLane(cfg),
 		Logger: g.log, Now: g.opt.Now,
 	})
 	if err != nil {
@@ -218,7 +218,9 @@ func schedule(cfg *config.Config) spool.Schedule {
 	return spool.Schedule{Retry: cfg.Delivery.Retry, Jitter: 0.1}
 }
 
-func maxConcurrent(cfg *config.Config) int { return 6 * cfg.Delivery.ConnectionsPerHop }
+// More attempts run than there are connections: while some wait for the disk to record what they did, others use the connections.
+func maxPerLane(cfg *config.Config) int    { return 5 * cfg.Delivery.ConnectionsPerHop }
+func maxConcurrent(cfg *config.Config) int { return 3 * maxPerLane(cfg) }
 
 // certificate is a certificate file, read once and watched.
 func (g *Gateway) certificate(certPath, keyPath string) (*certFile, error) {
@@ -365,7 +367,7 @@ func (g *Gateway) Reload(cfg *config.Config) (restart []string, err error) {
 	g.holds.resolved.Store(nil)
 	g.transport.Reload(o)
 	g.watchCertificates()
-	g.scheduler.Reload(schedule(cfg), maxConcurrent(cfg), 2*cfg.Delivery.ConnectionsPerHop)
+	g.scheduler.Reload(schedule(cfg), maxConcurrent(cfg), maxPerLane(cfg))
 	return needRestart(old, cfg), nil
 }
 

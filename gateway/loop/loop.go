@@ -87,7 +87,8 @@ func New(o Options) (*Detector, error) {
 		o.Clock = time.Now
 	}
 	names := map[routing.Side]string{
-		routing.Internet: "the internet", routing.Cloud: "Exchange Online", routing.OnPrem: "the on-premises system", routing.Gateway: "the gateway",
+		routing.Internet: "the internet", routing.Cloud: "Exchange Online", routing.OnPrem: "the on-premises system",
+		routing.Gateway: "the gateway",
 	}
 	for side, name := range o.Names {
 		names[side] = name
@@ -125,7 +126,8 @@ func (l *Loop) Systems() string {
 
 // Reply refuses the message.
 func (l *Loop) Reply() *smtp.SMTPError {
-	return &smtp.SMTPError{Code: 554, EnhancedCode: smtp.EnhancedCode{5, 4, 6}, Message: "Loop: " + l.Systems() + " send this message to each other: " + l.Why}
+	return &smtp.SMTPError{Code: 554, EnhancedCode: smtp.EnhancedCode{5, 4, 6},
+		Message: "Loop: " + l.Systems() + " send this message to each other: " + l.Why}
 }
 
 // Check says whether the message whose trace is s, which comes from a side, runs in circles: nil when it does not.
@@ -135,7 +137,8 @@ func (d *Detector) Check(s State, from routing.Side) *Loop {
 	}
 	most, times := s.mostUsed()
 	if times >= d.o.MaxSame && s.Count > 0 && s.wentBack(most) {
-		return d.loop(s, from, fmt.Sprintf("it passed this gateway from %s to %s %d times (%s)", sideName(most.From), sideName(most.To), times, s.path()))
+		return d.loop(s, from, fmt.Sprintf("it passed this gateway from %s to %s %d times (%s)",
+			sideName(most.From), sideName(most.To), times, s.path()))
 	}
 	return nil
 }

@@ -140,8 +140,8 @@ func (e entry) text(separator string) string {
 	for i, p := range e.path {
 		path[i] = p.String()
 	}
-	return strings.Join([]string{"v=" + version, "g=" + e.gateway, "n=" + strconv.Itoa(e.count), "t=" + strconv.FormatInt(e.time.Unix(), 10),
-		"p=" + strings.Join(path, ","), "m=" + e.message}, separator)
+	return strings.Join([]string{"v=" + version, "g=" + e.gateway, "n=" + strconv.Itoa(e.count),
+		"t=" + strconv.FormatInt(e.time.Unix(), 10), "p=" + strings.Join(path, ","), "m=" + e.message}, separator)
 }
 
 // parse reads a field and tells whether it is genuine. White space does not count: systems on the way fold fields anew.

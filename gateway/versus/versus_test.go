@@ -66,8 +66,57 @@ func BenchmarkPostfix(b *testing.B) {
 	}
 }
 
+// BenchmarkBacklog fills the spool while the next hops are down, then measures how fast it drains when they come back, beside direct delivery.
+func BenchmarkBacklog(b *testing.B) {
+	const messages = 10_000
+	for b.Loop() {
+		sinks := [2]*fakemta.Server{sink(b), sink(b)}
+		coexist := startCoexist(b, sinks, "5s")
+		direct := measure(b, coexist, sinks, 20, 4<<10, messages)
+		addrs := [2]string{sinks[0].Addr(), sinks[1].Addr()}
+		sinks[0].Close()
+		sinks[1].Close()
+		fill(b, coexist, messages)
+		back := [2]*fakemta.Server{sinkAt(b, addrs[0]), sinkAt(b, addrs[1])}
+		arrived := func() int { return back[0].Stats().Messages + back[1].Stats().Messages }
+		for arrived() == 0 { // the probe notices within seconds; that is not the rate
+			time.Sleep(time.Millisecond)
+		}
+		started := time.Now()
+		for deadline := started.Add(3 * time.Minute); arrived() < messages; time.Sleep(time.Millisecond) {
+			if time.Now().After(deadline) {
+				b.Fatalf("%d of %d messages arrived", arrived(), messages)
+			}
+		}
+		rate := messages / time.Since(started).Seconds()
+		b.ReportMetric(direct.rate, "direct-msg/s")
+		b.ReportMetric(rate, "backlog-msg/s")
+		b.ReportMetric(rate/direct.rate, "of-the-direct-rate")
+		b.ReportMetric(0, "ns/op")
+	}
+}
+
+// fill sends messages that cannot be delivered now.
+func fill(b *testing.B, c contender, messages int) {
+	b.Helper()
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range 20 {
+		wg.Go(func() {
+			if err := session(c.addr, message(4<<10), func() (int, bool) { n := int(next.Add(1)); return n, n <= messages }); err != nil {
+				b.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+}
+
 func sink(b *testing.B) *fakemta.Server {
-	s, err := fakemta.Start(fakemta.Options{Discard: true})
+	return sinkAt(b, "")
+}
+
+func sinkAt(b *testing.B, addr string) *fakemta.Server {
+	s, err := fakemta.Start(fakemta.Options{Discard: true, Address: addr})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -96,7 +96,7 @@ func TestTroubleIsIgnored(t *testing.T) {
 	server := dnstest.Start(t, zone)
 	server.Silence("silent.example")
 	server.Break("broken.example")
-	c := checker(t, server, dnsbl.Options{Zones: []dnsbl.Zone{{Name: "silent.example"}, {Name: "broken.example"}, {Name: "bl.example"}}, Timeout: 300 * time.Millisecond})
+	c := checker(t, server, dnsbl.Options{Zones: []dnsbl.Zone{{Name: "silent.example"}, {Name: "broken.example"}, {Name: "bl.example"}}, Timeout: 1500 * time.Millisecond})
 	start := time.Now()
 	if l := c.Check(context.Background(), netip.MustParseAddr("198.51.100.9")); l == nil || l.Zone != "bl.example" {
 		t.Errorf("listing %+v", l)
@@ -104,7 +104,7 @@ func TestTroubleIsIgnored(t *testing.T) {
 	if l := c.Check(context.Background(), netip.MustParseAddr("198.51.100.77")); l != nil {
 		t.Errorf("listing %+v", l)
 	}
-	if took := time.Since(start); took > 5*time.Second {
+	if took := time.Since(start); took > 10*time.Second {
 		t.Errorf("took %v", took)
 	}
 }

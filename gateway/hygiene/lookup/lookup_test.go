@@ -22,7 +22,7 @@ func TestBoundedTellsNothingFromTrouble(t *testing.T) {
 		1.2.0.192.in-addr.arpa. 60 PTR mail.contoso.com.`)
 	server.Break("broken.example")
 	server.Silence("silent.example")
-	r := server.Resolver(500 * time.Millisecond)
+	r := server.Resolver(1500 * time.Millisecond)
 	for _, c := range []struct {
 		name  string
 		ask   func(context.Context) (any, error)

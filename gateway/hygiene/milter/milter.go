@@ -125,7 +125,8 @@ func (c *Chain) Examine(ctx context.Context, s Session, msg []byte) Verdict {
 		if err != nil {
 			v.Failed = append(v.Failed, fmt.Errorf("milter %s: %w", f.Address, err))
 			if f.Fallback == TempFail {
-				v.Reply, v.By, v.Down = reply.New(451, smtp.EnhancedCode{4, 7, 1}, "A content filter is not available, try again later"), f.Address, true
+				v.Reply = reply.New(451, smtp.EnhancedCode{4, 7, 1}, "A content filter is not available, try again later")
+				v.By, v.Down = f.Address, true
 				return v
 			}
 			continue
@@ -186,7 +187,8 @@ const (
 	// OptSkip is not among them: the library takes that answer for an error.
 	actions6 = actions2 | milter.OptChangeFrom
 	steps6   = steps2 | milter.OptNoUnknown | milter.OptNoData | milter.OptNoHeaderReply | milter.OptNoConnReply |
-		milter.OptNoHeloReply | milter.OptNoMailReply | milter.OptNoRcptReply | milter.OptNoDataReply | milter.OptNoUnknownReply | milter.OptNoEOHReply | milter.OptNoBodyReply
+		milter.OptNoHeloReply | milter.OptNoMailReply | milter.OptNoRcptReply | milter.OptNoDataReply |
+		milter.OptNoUnknownReply | milter.OptNoEOHReply | milter.OptNoBodyReply
 )
 
 // connect negotiates version 6 of the protocol, or version 2 with a filter that knows no other.

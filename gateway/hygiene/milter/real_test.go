@@ -151,13 +151,19 @@ func TestClamAV(t *testing.T) {
 	address := fmt.Sprintf("127.0.0.1:%d", port)
 	start(t, address, clamMilter, "--config-file="+conf)
 	c := chain(t, milter.Filter{Address: address})
+	clean := with("Hello.")
+	// The milter puts mail off until it has found out that clamd is there.
+	for deadline := time.Now().Add(15 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		if v := c.Examine(context.Background(), session, clean); v.Reply == nil {
+			break
+		}
+	}
 	v := c.Examine(context.Background(), session, with(eicar))
 	if len(v.Failed) > 0 || v.Reply == nil || v.Reply.Code != 550 || !strings.Contains(v.Reply.Message, "Test.Eicar") {
 		t.Errorf("virus: %+v", v)
 	} else {
 		t.Logf("virus: %d %v %s", v.Reply.Code, v.Reply.EnhancedCode, v.Reply.Message)
 	}
-	clean := with("Hello.")
 	v = c.Examine(context.Background(), session, clean)
 	if len(v.Failed) > 0 || v.Reply != nil || v.Message == nil {
 		t.Fatalf("clean: %+v", v)

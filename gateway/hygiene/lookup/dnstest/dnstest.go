@@ -29,15 +29,8 @@ func Start(t testing.TB, zone string) *Server {
 	t.Helper()
 	s := &Server{}
 	s.Add(t, zone)
-	packet, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	packet, stream := listen(t)
 	s.Address = packet.LocalAddr().String()
-	stream, err := net.Listen("tcp", s.Address)
-	if err != nil {
-		t.Fatal(err)
-	}
 	for _, server := range []*dns.Server{
 		{PacketConn: packet, Handler: dns.HandlerFunc(s.answer)}, {Listener: stream, Handler: dns.HandlerFunc(s.answer)},
 	} {
@@ -48,6 +41,26 @@ func Start(t testing.TB, zone string) *Server {
 		t.Cleanup(func() { server.Shutdown() })
 	}
 	return s
+}
+
+// listen takes a port that is free for UDP and TCP.
+func listen(t testing.TB) (net.PacketConn, net.Listener) {
+	t.Helper()
+	var last error
+	for range 50 {
+		packet, err := net.ListenPacket("udp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		stream, err := net.Listen("tcp", packet.LocalAddr().String())
+		if err == nil {
+			return packet, stream
+		}
+		packet.Close()
+		last = err
+	}
+	t.Fatal(last)
+	return nil, nil
 }
 
 // Resolver asks the server, each question for at most timeout.
