@@ -72,22 +72,63 @@ func (g *Gateway) Accept(sub *inbound.Submission) *smtp.SMTPError {
 	s := g.state.Load()
 	header := message.Inspect(sub.Body.Bytes()[sub.Trace:])
 	if header.Received > s.cfg.Limits.ReceivedHops {
-		return g.refuseLoop(sub, header.Received)
+		reply := &smtp.SMTPError{Code: 554, EnhancedCode: smtp.EnhancedCode{5, 4, 6}, Message: fmt.Sprintf("Loop: the message has %d Received fields", header.Received)}
+		return g.refuseLoop(sub, reply, reply.Message)
+	}
+	if l := g.circles(sub, header); l != nil {
+		return g.refuseLoop(sub, l.Reply(), l.Systems()+": "+l.Why)
+	}
+	filtered := g.examine(s, sub)
+	if filtered.reply != nil {
+		return filtered.reply
 	}
 	it := newItem(sub, header.MessageID)
 	g.noteReceived(it, sub)
-	reply := g.deliverThenAcknowledge(s, it, sub.Body)
+	var reply *smtp.SMTPError
+	if filtered.quarantine != "" {
+		reply = g.quarantine(it, sub.Body, filtered.quarantine)
+	} else {
+		reply = g.deliverThenAcknowledge(s, it, sub.Body)
+	}
+	if reply.Code == 250 {
+		g.passed(it)
+	}
 	g.metrics.acknowledged(g.now().Sub(sub.Received))
 	return reply
 }
 
-func (g *Gateway) refuseLoop(sub *inbound.Submission, hops int) *smtp.SMTPError {
-	reply := &smtp.SMTPError{Code: 554, EnhancedCode: smtp.EnhancedCode{5, 4, 6}, Message: fmt.Sprintf("Loop: the message has %d Received fields", hops)}
+// refuseLoop ends a message that runs in circles. why names the systems, for the log.
+func (g *Gateway) refuseLoop(sub *inbound.Submission, reply *smtp.SMTPError, why string) *smtp.SMTPError {
 	for _, r := range sub.Envelope.Recipients {
-		g.Refused(sub.Client, sub.Side, sub.Envelope.ReversePath, routing.Decision{Recipient: r.Address, Reason: routing.Loop,
+		g.Refused(sub.Client, sub.Side, sub.Envelope.ReversePath, routing.Decision{Recipient: r.Address, Reason: routing.Loop, Why: why,
 			Reply: routing.Reply{Code: 554, Enhanced: "5.4.6", Text: reply.Message}})
 	}
 	return reply
+}
+
+// quarantine keeps a message in the spool until an administrator releases it (coexist queue release).
+func (g *Gateway) quarantine(it *spool.Item, body *message.Buffer, why string) *smtp.SMTPError {
+	it.State, it.Why, it.NextAttempt = spool.Held, "quarantined: "+why, g.now()
+	if err := g.store.Put(g.deliveries, it, spool.Segments{body.Bytes()}); err != nil {
+		return g.cannotSpool(it, err)
+	}
+	g.scheduler.Add(it)
+	g.log.Warn("quarantined", "id", it.ID, "from", it.Envelope.ReversePath, "recipients", len(it.Recipients), "why", why)
+	return accepted(it)
+}
+
+// Room refuses a message that is too big for memory when the disk has no room for it (RFC 1870 6.1). Smaller ones are let in: the next hops
+// may take them at once, and then they never touch the disk.
+func (g *Gateway) Room(size int64) *smtp.SMTPError {
+	if size <= message.DefaultMemory {
+		return nil
+	}
+	if err := g.store.Room(size); err != nil {
+		g.metrics.spoolErrors.Inc()
+		g.log.Error("no room for a message", "size", size, "error", err)
+		return &smtp.SMTPError{Code: 452, EnhancedCode: smtp.EnhancedCode{4, 3, 1}, Message: "There is no room for a message of this size now, try again later"}
+	}
+	return nil
 }
 
 // newItem is a message with one recipient for each address that it must reach: groups are replaced by their members, and nobody

@@ -175,7 +175,7 @@ func DirectoryLookup(ctx context.Context, cfg *config.Config, name string) (foun
 		return nil, "", err
 	}
 	g := &Gateway{now: time.Now, directory: source}
-	g.state.Store(newState(cfg, nil))
+	g.state.Store(newState(cfg, nil, nil))
 	found, err = g.lookup(name)
 	return found, offlineNote(source), err
 }

@@ -23,6 +23,7 @@ import (
 	"github.com/coexist-mail/coexist/gateway/admin"
 	"github.com/coexist-mail/coexist/gateway/config"
 	"github.com/coexist-mail/coexist/gateway/inbound"
+	"github.com/coexist-mail/coexist/gateway/loop"
 	"github.com/coexist-mail/coexist/gateway/outbound"
 	"github.com/coexist-mail/coexist/gateway/outbound/mtasts"
 	"github.com/coexist-mail/coexist/gateway/spool"
@@ -77,6 +78,7 @@ type Gateway struct {
 	watching   sync.WaitGroup
 	background sync.WaitGroup
 	sideHolds  sideHolds
+	loops      *loop.Detector
 	holds      holds
 	direct     atomic.Int64  // messages that are being tried without having been spooled first
 	converting chan struct{} // holds a token for each TNEF conversion that runs
@@ -96,7 +98,11 @@ func New(cfg *config.Config, opt Options) (_ *Gateway, err error) {
 	g.expiry = outbound.NewExpiry(g.now, g.log)
 	g.deliveries, g.cut = context.WithCancel(context.Background())
 	g.watch, g.unwatch = context.WithCancel(context.Background())
-	g.state.Store(newState(cfg, opt.RootCAs))
+	filter, err := newFilter(cfg)
+	if err != nil {
+		return nil, err
+	}
+	g.state.Store(newState(cfg, filter, opt.RootCAs))
 	defer func() {
 		if err != nil {
 			g.close()
@@ -127,8 +133,11 @@ func (g *Gateway) openData(cfg *config.Config) error {
 	if g.store, err = spool.Open(filepath.Join(cfg.DataDir, "spool"), spool.Options{Logger: g.log, Now: g.opt.Now}); err != nil {
 		return fmt.Errorf("opening the spool: %w", err)
 	}
-	if g.trace, err = trace.Open(filepath.Join(cfg.DataDir, "trace"), trace.Options{Logger: g.log}); err != nil {
+	if g.trace, err = trace.Open(filepath.Join(cfg.DataDir, "trace"), trace.Options{Keep: cfg.Trace.Keep, Logger: g.log}); err != nil {
 		return fmt.Errorf("opening the trace: %w", err)
+	}
+	if g.loops, err = openLoops(cfg, g.opt.Now); err != nil {
+		return fmt.Errorf("opening the key of the trace field: %w", err)
 	}
 	return nil
 }
@@ -268,6 +277,7 @@ func (g *Gateway) AdminAddr() net.Addr { return g.adminAddr.Addr() }
 func (g *Gateway) Run() error {
 	var wg sync.WaitGroup
 	g.watching.Go(func() { g.directory.Run(g.watch) })
+	g.watching.Go(func() { g.maintainFilter(g.watch) })
 	g.watching.Go(func() { g.expiry.Run(g.watch) })
 	g.scheduler.Start()
 	errs := make(chan error, len(g.listeners)+1)
@@ -363,7 +373,11 @@ func (g *Gateway) Reload(cfg *config.Config) (restart []string, err error) {
 	if err := g.reloadListeners(cfg); err != nil {
 		return nil, err
 	}
-	g.state.Store(newState(cfg, g.opt.RootCAs))
+	filter, err := g.reloadFilter(cfg)
+	if err != nil {
+		return nil, err
+	}
+	g.state.Store(newState(cfg, filter, g.opt.RootCAs))
 	g.holds.resolved.Store(nil)
 	g.transport.Reload(o)
 	g.watchCertificates()

@@ -69,7 +69,7 @@ func RouteQuery(ctx context.Context, cfg *config.Config, from routing.Side, send
 		return nil, note, err
 	}
 	g := &Gateway{now: time.Now, directory: source}
-	g.state.Store(newState(cfg, nil))
+	g.state.Store(newState(cfg, nil, nil))
 	for _, a := range addresses {
 		ds = append(ds, g.Route(from, sender, a))
 	}
@@ -198,7 +198,7 @@ func openSpoolQueue(cfg *config.Config, dir string) (Queue, error) {
 	g := &Gateway{now: time.Now, log: log, metrics: newMetrics()}
 	g.deliveries, g.cut = context.WithCancel(context.Background())
 	g.watch, g.unwatch = context.WithCancel(context.Background())
-	g.state.Store(newState(cfg, nil))
+	g.state.Store(newState(cfg, nil, nil))
 	var err error
 	if g.store, err = spool.Open(dir, spool.Options{Logger: log}); err != nil {
 		return nil, fmt.Errorf("opening the spool: %w", err)

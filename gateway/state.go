@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/coexist-mail/coexist/gateway/config"
+	"github.com/coexist-mail/coexist/gateway/hygiene"
 	"github.com/coexist-mail/coexist/gateway/inbound"
 	"github.com/coexist-mail/coexist/gateway/message"
 	"github.com/coexist-mail/coexist/routing"
@@ -17,14 +18,17 @@ type state struct {
 	cfg      *config.Config
 	router   *routing.Router
 	firewall *message.Firewall
+	filter   *hygiene.Filter
 	roots    *x509.CertPool // authorities of client certificates; nil is the system's
 }
 
-func newState(cfg *config.Config, roots *x509.CertPool) *state {
+// newState derives the state. filter may be nil where no mail is taken.
+func newState(cfg *config.Config, filter *hygiene.Filter, roots *x509.CertPool) *state {
 	return &state{
 		cfg:      cfg,
 		router:   routing.New(RoutingPolicy(cfg)),
 		firewall: message.NewFirewall(cfg.Hostname),
+		filter:   filter,
 		roots:    roots,
 	}
 }

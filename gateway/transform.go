@@ -1,10 +1,12 @@
 package gateway
 
 import (
+	"github.com/coexist-mail/coexist/gateway/loop"
 	"github.com/coexist-mail/coexist/gateway/message"
 	"github.com/coexist-mail/coexist/gateway/spool"
 	"github.com/coexist-mail/coexist/routing"
 	"github.com/coexist-mail/coexist/tnef"
+	"github.com/coexist-mail/coexist/tnef/rawmime"
 )
 
 // tnefField tells the next system, and whoever reads the message's source, of a conversion.
@@ -27,9 +29,8 @@ func (v *variant) close() {
 // cross this boundary. What needs no change is passed on octet by octet, and what cannot be understood is, too.
 func (g *Gateway) transform(it *spool.Item, body []byte, side routing.Side) variant {
 	s := g.state.Load()
-	boundary := message.Boundary{From: it.Source, To: side}
 	if !s.converts(side) || it.Kind == spool.DSN || !tnef.Contains(body) {
-		return variant{content: s.firewall.Apply(boundary, nil, body)}
+		return variant{content: g.pass(s, it, nil, body, side)}
 	}
 	converted := message.NewBuffer(g.scratchDir, message.DefaultMemory)
 	report, err := g.convertTNEF(converted, body)
@@ -37,17 +38,47 @@ func (g *Gateway) transform(it *spool.Item, body []byte, side routing.Side) vari
 	switch {
 	case err == nil && report.Found == 0:
 		converted.Close()
-		return variant{content: s.firewall.Apply(boundary, nil, body)}
+		return variant{content: g.pass(s, it, nil, body, side)}
 	case err != nil || report.Converted == 0:
 		converted.Close()
-		return variant{content: s.firewall.Apply(boundary, message.AppendField(nil, tnefField, "failed"), body)}
+		return variant{content: g.pass(s, it, message.AppendField(nil, tnefField, "failed"), body, side)}
 	}
 	top := message.AppendField(nil, tnefField, report.HeaderValue(Version()))
-	v := variant{content: s.firewall.Apply(boundary, top, converted.Bytes()), converted: converted}
+	v := variant{content: g.pass(s, it, top, converted.Bytes(), side), converted: converted}
 	var scan message.Scanner
 	scan.Write(converted.Bytes())
 	v.eightBit = scan.Findings().EightBit
 	return v
+}
+
+// pass puts top and the gateway's own trace field on a message, and takes out what may not cross to a side. What the gateway put on
+// when the message came, up to its Received field, is its own and passes.
+func (g *Gateway) pass(s *state, it *spool.Item, top, body []byte, side routing.Side) message.Content {
+	own := ownTrace(it, body)
+	msg := body[own:]
+	if it.Source == routing.Cloud && side == routing.OnPrem {
+		if translated, ok := s.filter.Translate(msg); ok {
+			msg = translated.Bytes()
+		}
+	}
+	if it.Kind == spool.Mail {
+		top = g.loops.Append(top, g.loops.Inspect(body[own:]), it.MessageID, loop.Passage{From: it.Source, To: side})
+	}
+	return s.firewall.Apply(message.Boundary{From: it.Source, To: side}, append(top, body[:own]...), msg)
+}
+
+// ownTrace is the length of what the gateway put on top of a message: all up to its Received field, which is the first one. Its own DSNs
+// have none.
+func ownTrace(it *spool.Item, body []byte) int {
+	if it.Kind == spool.DSN {
+		return 0
+	}
+	for f := range rawmime.Fields(body) {
+		if f.Is("Received") {
+			return f.End
+		}
+	}
+	return 0
 }
 
 // maxConverting bounds the conversions that run at a time. They keep a processor busy, so that more of them would not be done sooner,

@@ -41,6 +41,10 @@ type Config struct {
 	Spool Spool `toml:"spool"`
 	// The HTTP address for operators.
 	Admin Admin `toml:"admin"`
+	// What mail from the internet is let in.
+	Hygiene Hygiene `toml:"hygiene"`
+	// What is remembered of messages.
+	Trace Trace `toml:"trace"`
 	// What is written to standard error.
 	Log Log `toml:"log"`
 
@@ -126,6 +130,8 @@ type OnPrem struct {
 	TLS SideTLS `toml:"tls"`
 	// Whether TNEF (winmail.dat) becomes standard MIME on the way to this side.
 	ConvertTNEF bool `toml:"convert_tnef"`
+	// Whether the verdict of Exchange Online's spam filter is also written as X-Spam-Flag and X-Spam-Score, which other systems read.
+	SpamHeaders bool `toml:"spam_headers"`
 }
 
 // Cloud is `[cloud]`: the side of Exchange Online.
@@ -148,6 +154,12 @@ type Cloud struct {
 	ClientKeyFile string `toml:"client_key_file"`
 	// Whether TNEF (winmail.dat) becomes standard MIME on the way to this side.
 	ConvertTNEF bool `toml:"convert_tnef"`
+	// Whether mail that a client of this side gives must name the tenant in the fields that Exchange Online stamps: its addresses and its certificate are shared by all tenants. Mail of others is treated as from the internet.
+	CheckTenant bool `toml:"check_tenant"`
+	// The tenant's id, a GUID, compared in addition to its domains.
+	TenantID string `toml:"tenant_id"`
+	// With check_tenant: mail that names no tenant counts as the tenant's own.
+	TrustUnstated bool `toml:"trust_unstated"`
 }
 
 // Internet is `[internet]`: recipients in neither system.
@@ -202,6 +214,34 @@ type Admin struct {
 	Address string `toml:"address"`
 }
 
+// Hygiene is `[hygiene]`: what mail from the internet is let in. Everything is off unless it is set.
+type Hygiene struct {
+	// DNS server as `host:port` for blocklists and authentication. Empty: the system's.
+	Resolver string `toml:"resolver"`
+	// Networks of clients that are neither looked up in blocklists nor greylisted.
+	Exempt []netip.Prefix `toml:"exempt"`
+	// SPF, DKIM and DMARC: `off`; `report` writes them as Authentication-Results (RFC 8601); `quarantine` also holds what a domain's DMARC policy wants set aside or refused; `reject` also refuses what it wants refused.
+	Authenticate string `toml:"authenticate"`
+	// DNS blocklists, as zones such as `zen.example.org`. Listed clients are refused with 550 5.7.1.
+	Blocklists []string `toml:"blocklists"`
+	// Whether what a network, a sender and a recipient have in common for the first time is put off with 451 4.7.1.
+	Greylist bool `toml:"greylist"`
+	// How long it is put off.
+	GreylistDelay time.Duration `toml:"greylist_delay"`
+	// Content filters that speak the milter protocol, asked in this order: `host:port` or `unix:/path`.
+	Milters []string `toml:"milters"`
+	// What happens while a filter cannot be asked: `tempfail` (451) or `accept`.
+	MilterDown string `toml:"milter_down"`
+	// How long a filter may take for one answer.
+	MilterTimeout time.Duration `toml:"milter_timeout"`
+}
+
+// Trace is `[trace]`: what became of messages, for `coexist trace`.
+type Trace struct {
+	// How long events are kept.
+	Keep time.Duration `toml:"keep"`
+}
+
 // Log is `[log]`: what is written to standard error.
 type Log struct {
 	// `text` or `json`.
@@ -239,8 +279,10 @@ func Default() *Config {
 			ConnectionsPerClient: 50,
 			ReceivedHops:         25,
 		},
-		Spool: Spool{Backend: "local"},
-		Admin: Admin{Address: "127.0.0.1:8025"},
-		Log:   Log{Format: "text", Level: "info"},
+		Spool:   Spool{Backend: "local"},
+		Admin:   Admin{Address: "127.0.0.1:8025"},
+		Hygiene: Hygiene{Authenticate: "off", GreylistDelay: 2 * time.Minute, MilterDown: "tempfail", MilterTimeout: time.Minute},
+		Trace:   Trace{Keep: 7 * 24 * time.Hour},
+		Log:     Log{Format: "text", Level: "info"},
 	}
 }

@@ -122,10 +122,12 @@ func TestMinimalGetsTheDefaults(t *testing.T) {
 			AckAfter: 5 * time.Second, DelayNotice: 4 * time.Hour, ExpireAfter: 48 * time.Hour, ConnectionsPerHop: 20,
 			Retry: []time.Duration{time.Minute, 5 * time.Minute, 15 * time.Minute, 30 * time.Minute, time.Hour, 2 * time.Hour, 4 * time.Hour},
 		},
-		Limits: Limits{MessageSize: 157286400, Recipients: 500, Connections: 1000, ConnectionsPerClient: 50, ReceivedHops: 25},
-		Spool:  Spool{Backend: "local"},
-		Admin:  Admin{Address: "127.0.0.1:8025"},
-		Log:    Log{Format: "text", Level: "info"},
+		Limits:  Limits{MessageSize: 157286400, Recipients: 500, Connections: 1000, ConnectionsPerClient: 50, ReceivedHops: 25},
+		Spool:   Spool{Backend: "local"},
+		Admin:   Admin{Address: "127.0.0.1:8025"},
+		Hygiene: Hygiene{Authenticate: "off", GreylistDelay: 2 * time.Minute, MilterDown: "tempfail", MilterTimeout: time.Minute},
+		Trace:   Trace{Keep: 168 * time.Hour},
+		Log:     Log{Format: "text", Level: "info"},
 	}
 	if diff := cmp.Diff(want, got, compareConfigs); diff != "" {
 		t.Error(diff)
@@ -304,6 +306,10 @@ func TestFindings(t *testing.T) {
 		{"domain twice", []edit{{`["contoso.com"]`, `["contoso.com", "Contoso.COM"]`}}, `2: domains: "contoso.com" is there twice, expected each once`},
 		{"routing domain is shared", []edit{{`["contoso.com"]`, `["contoso.com", "contoso.mail.onmicrosoft.com"]`}},
 			`2: domains: "contoso.mail.onmicrosoft.com" is cloud.routing_domain, which only Exchange Online owns: expected domains that both systems share`},
+		{"tenant id", []edit{cloud(`tenant_id = "contoso"`)}, `16: cloud.tenant_id: "contoso" is no GUID, expected the tenant's id such as "72f988bf-86f1-41af-91ab-2d7cd011db47"`},
+		{"hygiene words", []edit{end("[hygiene]\nauthenticate = \"on\"\nmilters = [\"rspamd\"]\nblocklists = [\"a b\"]\n")}, `19: hygiene.authenticate: is "on", expected one of off, report, quarantine, reject` + "\n" +
+			`20: hygiene.milters: "rspamd" is no address of a filter, expected host:port or unix:/path` + "\n" +
+			`21: hygiene.blocklists: "a b" is not a domain name, expected a domain name such as "contoso.com"`},
 		{"tenant domain is shared", []edit{cloud(`tenant_domain = "contoso.com"`)},
 			`2: domains: "contoso.com" is cloud.tenant_domain, which only Exchange Online owns: expected domains that both systems share`},
 		{"bad postmaster", []edit{top(`postmaster = "postmaster"`)}, `3: postmaster: "postmaster" is not an address, expected an address such as "postmaster@contoso.com"`},

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -29,7 +30,37 @@ func (v *validator) validate() {
 	v.sides()
 	v.delivery()
 	v.spool()
+	v.hygiene()
 	v.admin()
+}
+
+// guid is the form of a tenant's id.
+var guid = regexp.MustCompile(`^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$`)
+
+func (v *validator) hygiene() {
+	h := &v.c.Hygiene
+	v.word("hygiene.authenticate", h.Authenticate, "off", "report", "quarantine", "reject")
+	v.word("hygiene.milter_down", h.MilterDown, "tempfail", "accept")
+	if v.ok("hygiene.resolver") && h.Resolver != "" {
+		if err := parseListen(h.Resolver); err != nil {
+			v.errorf("hygiene.resolver", "%q %s", h.Resolver, strings.ReplaceAll(err.Error(), "0.0.0.0:25", "127.0.0.1:53"))
+		}
+	}
+	for i := range h.Blocklists {
+		v.domain(element("hygiene.blocklists", i), &h.Blocklists[i])
+	}
+	for i, m := range h.Milters {
+		path := element("hygiene.milters", i)
+		if socket, unix := strings.CutPrefix(m, "unix:"); unix && strings.HasPrefix(socket, "/") {
+			continue
+		}
+		if _, _, err := net.SplitHostPort(m); err != nil && v.ok(path) {
+			v.errorf(path, "%q is no address of a filter, expected host:port or unix:/path", m)
+		}
+	}
+	if id := v.c.Cloud.TenantID; id != "" && v.ok("cloud.tenant_id") && !guid.MatchString(id) {
+		v.errorf("cloud.tenant_id", "%q is no GUID, expected the tenant's id such as \"72f988bf-86f1-41af-91ab-2d7cd011db47\"", id)
+	}
 }
 
 // required are the keys without a default, and what is expected of each. Keys of listeners and of the directory's

@@ -47,6 +47,15 @@ func (r *recorder) Route(_ routing.Side, _, recipient string) routing.Decision {
 	return routing.Decision{Recipient: recipient, Action: routing.Relay, Side: routing.OnPrem, Address: recipient}
 }
 
+func (r *recorder) Room(int64) *smtp.SMTPError { return nil }
+
+func (r *recorder) CheckRecipient(_ Client, _ routing.Side, _, recipient string) *smtp.SMTPError {
+	if strings.HasPrefix(recipient, "later") {
+		return fail(451, 4, 7, 1, "Greylisted")
+	}
+	return nil
+}
+
 func (r *recorder) Refused(_ Client, _ routing.Side, _ string, d routing.Decision) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -227,6 +236,7 @@ func TestDialogue(t *testing.T) {
 		{"no domain", "C EHLO x\nS 250 \nC MAIL FROM:<a>\nS 501 5.1.7\nC MAIL FROM:<>\nS 250\nC RCPT TO:<b>\nS 501 5.1.3"},
 		{"empty recipient", "C EHLO x\nS 250 \nC MAIL FROM:<>\nS 250\nC RCPT TO:<>\nS 501 5.1.3"},
 		{"unknown recipient", "C EHLO x\nS 250 \nC MAIL FROM:<>\nS 250\nC RCPT TO:<nobody@contoso.com>\nS 550 5.1.1"},
+		{"recipient that a filter puts off", "C EHLO x\nS 250 \nC MAIL FROM:<>\nS 250\nC RCPT TO:<later@contoso.com>\nS 451 4.7.1\nC DATA\nS 554"},
 		{"quoted local part", "C EHLO x\nS 250 \nC MAIL FROM:<\"a b>\"@b.c>\nS 250 2.1.0"},
 		{"half a quoted local part", "C EHLO x\nS 250 \nC MAIL FROM:<\"a@b.c>\nS 501 5.1.7"},
 		{"angle bracket inside", "C EHLO x\nS 250 \nC MAIL FROM:<a>b@b.c>\nS 501"},

@@ -35,12 +35,17 @@ type Submission struct {
 type Handler interface {
 	// Route decides about one recipient.
 	Route(from routing.Side, sender, recipient string) routing.Decision
+	// Room is nil when there is room for a message of size octets (0: unknown), else the reply.
+	Room(size int64) *smtp.SMTPError
+	// CheckRecipient is asked about a recipient that the router accepts: nil lets it in.
+	CheckRecipient(c Client, from routing.Side, sender, recipient string) *smtp.SMTPError
 	// Refused is told of each recipient that was not accepted, for log and metrics.
 	Refused(c Client, from routing.Side, sender string, d routing.Decision)
 	// Begin names a message whose envelope is complete, and gives room for it: a buffer that begins with the trace fields of the
 	// gateway. An error means that there is no room, and the client hears 452.
 	Begin(*Submission) (*message.Buffer, error)
-	// Accept takes a message, and returns the reply: 250 when it is delivered or durable.
+	// Accept takes a message, and returns the reply: 250 when it is delivered or durable. It may put another buffer in the place of
+	// Submission.Body, and then closes the one that was there.
 	Accept(*Submission) *smtp.SMTPError
 }
 
@@ -75,6 +80,9 @@ func (s *Session) Mail(from string, opts *smtp.MailOptions) error {
 	if err := checkAddress(from); err != nil {
 		return fail(501, 5, 1, 7, "Bad sender address: "+err.Error())
 	}
+	if err := s.handler.Room(opts.Size); err != nil {
+		return err
+	}
 	s.transaction = true
 	s.envelope = message.Envelope{
 		ReversePath: from,
@@ -98,6 +106,9 @@ func (s *Session) Rcpt(to string, opts *smtp.RcptOptions) error {
 	if d.Action != routing.Relay && d.Action != routing.Expand {
 		s.handler.Refused(s.client, s.side, s.envelope.ReversePath, d)
 		return Reply(d.Reply)
+	}
+	if refusal := s.handler.CheckRecipient(s.client, s.side, s.envelope.ReversePath, to); refusal != nil {
+		return refusal
 	}
 	r := message.Recipient{Address: to, ORcptType: string(opts.OriginalRecipientType), ORcpt: opts.OriginalRecipient}
 	for _, n := range opts.Notify {
@@ -124,8 +135,8 @@ func (s *Session) Data(r io.Reader) error {
 	if err != nil {
 		return noRoom
 	}
-	defer body.Close()
 	sub.Body, sub.Trace = body, int(body.Size())
+	defer func() { sub.Body.Close() }()
 	sink := &sink{body: body, max: s.maxSize, normalize: s.side == routing.OnPrem}
 	if _, err = io.Copy(onlyWriter{sink}, r); err == nil {
 		err = sink.finish()

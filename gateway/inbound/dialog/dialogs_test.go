@@ -259,11 +259,23 @@ func cell(s string) string {
 // elsewhere are the cases of docs/smtp-conformance.md that are Go tests, with the file of each.
 var elsewhere = []struct{ what, file, test string }{
 	{"no directory, or one too old: 451 4.3.0", "gateway/gateway_test.go", "TestWithoutAView"},
+	{"the growing delay and the end of guessing", "gateway/inbound/strangers_test.go", "TestHarvest"},
+	{"a client's score over its connections", "gateway/inbound/strangers_test.go", "TestScoreOverConnections"},
 	{"silence and trickle in commands", "gateway/inbound/inbound_test.go", "TestCommandTimeout"},
 	{"silence in DATA", "gateway/inbound/inbound_test.go", "TestTimeoutInData"},
 	{"an octet now and then in DATA", "gateway/inbound/inbound_test.go", "TestTrickle"},
 	{"a TLS handshake that never comes", "gateway/inbound/inbound_test.go", "TestFailedHandshakeCloses"},
 	{"connections, together and by client", "gateway/inbound/inbound_test.go", "TestConnectionLimits"},
+	{"less patience when most places are taken", "gateway/inbound/strangers_test.go", "TestStress"},
+	{"headers over their limits in a message that is not too big", "gateway/inbound/strangers_test.go", "TestHugeHeaders"},
+	{"TNEF that unpacks to gigabytes", "tnef/decode_test.go", "TestLimits"},
+	{"line breaks in what a notice quotes", "gateway/bounce/bounce_test.go", "TestInjection"},
+	{"who gets a notice, and who never does", "gateway/bounce/bounce_test.go", "TestWanted"},
+	{"a full disk", "gateway/peers/delivery_test.go", "TestDiskFull"},
+	{"a spool that cannot be written", "gateway/peers/delivery_test.go", "TestReadOnlyData"},
+	{"kill -9 at each step", "gateway/peers/delivery_test.go", "TestKill"},
+	{"a crash at every operation on files", "gateway/spool/fault_test.go", "TestFaultAtEveryStep"},
+	{"next hops that misbehave", "gateway/outbound/deliver_test.go", "TestMisbehaviour"},
 	{"SIGTERM in DATA", "gateway/inbound/inbound_test.go", "TestShutdown"},
 }
 

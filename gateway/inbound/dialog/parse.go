@@ -230,7 +230,7 @@ func parseStep(key, arg string, hasArg bool) (st step, err error) {
 	case key == "M":
 		st.kind = messages
 		if st.n, err = strconv.Atoi(arg); err != nil || st.n < 0 {
-			return st, errors.New("M: a number of messages is expected")
+			return st, errors.New("a number of messages is expected")
 		}
 		return st, nil
 	}
@@ -241,7 +241,7 @@ func parseExpect(times string, repeated bool, arg string) (st step, err error) {
 	st = step{kind: expect, n: 1, want: expectation{source: arg}}
 	if repeated {
 		if st.n, err = strconv.Atoi(times); err != nil || st.n < 1 || st.n > 1e6 {
-			return st, errors.New("S*N: a number of replies is expected")
+			return st, errors.New("a number of replies is expected, as in S*3")
 		}
 	}
 	if len(arg) >= 2 && arg[0] == '/' && arg[len(arg)-1] == '/' {

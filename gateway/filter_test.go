@@ -1,0 +1,127 @@
+package gateway_test
+
+import (
+	"fmt"
+	"io"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/coexist-mail/coexist/gateway/config"
+	"github.com/coexist-mail/coexist/gateway/gatewaytest"
+	"github.com/coexist-mail/coexist/gateway/hygiene/lookup/dnstest"
+	"github.com/coexist-mail/coexist/routing"
+)
+
+const zone = `
+9.2.0.192.bl.fabrikam.com. 60 IN A 127.0.0.2
+9.2.0.192.bl.fabrikam.com. 60 IN TXT "see fabrikam.com"
+fabrikam.com. 60 IN TXT "v=spf1 -all"
+_dmarc.fabrikam.com. 60 IN TXT "v=DMARC1; p=reject"
+`
+
+func TestBlocklist(t *testing.T) {
+	dns := dnstest.Start(t, zone)
+	g := gatewaytest.StartWith(t, gatewaytest.Options{Configure: func(c *config.Config) {
+		c.Hygiene.Resolver, c.Hygiene.Blocklists = dns.Address, []string{"bl.fabrikam.com"}
+		c.Listeners[0].ProxyProtocol = []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}
+	}})
+	for client, want := range map[string]string{"192.0.2.9": "550 5.7.1", "192.0.2.10": "250 2.1.5"} {
+		nc, err := g.Dial(routing.Internet)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer nc.Close()
+		fmt.Fprintf(nc, "PROXY TCP4 %s 192.0.2.1 1025 25\r\nEHLO x\r\nMAIL FROM:<%s>\r\nRCPT TO:<adelev@contoso.com>\r\nQUIT\r\n", client, sender)
+		if out, _ := io.ReadAll(nc); !strings.Contains(string(out), "\r\n"+want) {
+			t.Errorf("%s: no %s in\n%s", client, want, out)
+		}
+	}
+}
+
+func TestGreylist(t *testing.T) {
+	g := gatewaytest.StartWith(t, gatewaytest.Options{Configure: func(c *config.Config) { c.Hygiene.Greylist = true }})
+	_, err := g.TrySend(routing.Internet, sender, []string{"adelev@contoso.com"}, "x\r\n")
+	if got := code(err); !strings.HasPrefix(got, "451 4.7.1") {
+		t.Errorf("reply %q", got)
+	}
+	_, err = g.TrySend(routing.Internet, sender, []string{"nobody@contoso.com"}, "x\r\n") // the router's answer comes first
+	if got := code(err); !strings.HasPrefix(got, "550 5.1.1") {
+		t.Errorf("reply %q", got)
+	}
+}
+
+// Forged results are taken out, our own are put on top, over the spool too.
+func TestAuthenticationResults(t *testing.T) {
+	dns := dnstest.Start(t, zone)
+	g := gatewaytest.StartWith(t, gatewaytest.Options{Configure: func(c *config.Config) {
+		c.Hygiene.Resolver, c.Hygiene.Authenticate, c.Delivery.AckAfter = dns.Address, "report", 0
+	}})
+	msg := "Authentication-Results: gw1.contoso.com; spf=pass\r\nFrom: <" + sender + ">\r\nSubject: x\r\n\r\nbody\r\n"
+	g.Send(routing.Internet, sender, []string{"adelev@contoso.com"}, msg)
+	got := string(g.WaitOnPrem(1)[0].Data)
+	if strings.Count(got, "Authentication-Results: gw1.contoso.com") != 1 || !strings.Contains(got, "spf=fail") || strings.Contains(got, "spf=pass") {
+		t.Errorf("got\n%s", got)
+	}
+	if rest := below(t, []byte(got)); rest != strings.SplitAfterN(msg, "\r\n", 2)[1] {
+		t.Errorf("below the trace fields: %q", rest)
+	}
+}
+
+func TestDMARCReject(t *testing.T) {
+	dns := dnstest.Start(t, zone)
+	g := gatewaytest.StartWith(t, gatewaytest.Options{Configure: func(c *config.Config) {
+		c.Hygiene.Resolver, c.Hygiene.Authenticate = dns.Address, "reject"
+	}})
+	_, err := g.TrySend(routing.Internet, sender, []string{"adelev@contoso.com"}, "From: <"+sender+">\r\nSubject: x\r\n\r\nbody\r\n")
+	if got := code(err); !strings.HasPrefix(got, "550 5.7.") {
+		t.Errorf("reply %q", got)
+	}
+}
+
+// Mail that Exchange Online sends for another tenant is mail from the internet.
+func TestTenant(t *testing.T) {
+	g := gatewaytest.StartWith(t, gatewaytest.Options{Configure: func(c *config.Config) { c.Cloud.CheckTenant = true }})
+	foreign := "X-OriginatorOrg: fabrikam.com\r\nSubject: x\r\n\r\nbody\r\n"
+	_, err := g.TrySend(routing.Cloud, "meganb@contoso.com", []string{"other@fabrikam.com"}, foreign)
+	if got := code(err); !strings.HasPrefix(got, "550 5.7.64") {
+		t.Errorf("relaying for another tenant: %q", got)
+	}
+	g.Send(routing.Cloud, sender, []string{"adelev@contoso.com"}, foreign)
+	g.WaitOnPrem(1)
+	g.Send(routing.Cloud, "meganb@contoso.com", []string{"other@fabrikam.com"}, "X-OriginatorOrg: contoso.com\r\nSubject: x\r\n\r\nbody\r\n")
+	g.WaitInternet(1)
+}
+
+func TestSpamHeaders(t *testing.T) {
+	g := gatewaytest.StartWith(t, gatewaytest.Options{Configure: func(c *config.Config) { c.OnPrem.SpamHeaders = true }})
+	g.Send(routing.Cloud, sender, []string{"adelev@contoso.com"}, "X-Forefront-Antispam-Report: CIP:192.0.2.1;SCL:6;SFV:SPM;\r\nSubject: x\r\n\r\nbody\r\n")
+	if got := string(g.WaitOnPrem(1)[0].Data); !strings.Contains(got, "X-Spam-Flag: YES") {
+		t.Errorf("got\n%s", got)
+	}
+}
+
+// Two systems that send a message to each other through the gateway: it ends, and the log names them.
+func TestPingPong(t *testing.T) {
+	g := gatewaytest.Start(t)
+	msg := "Message-ID: <pingpong@contoso.com>\r\nSubject: x\r\n\r\nbody\r\n"
+	for round := 1; ; round++ {
+		if _, err := g.TrySend(routing.OnPrem, "adelev@contoso.com", []string{"meganb@contoso.com"}, msg); err != nil {
+			if got := code(err); !strings.HasPrefix(got, "554 5.4.6") {
+				t.Errorf("reply %q", got)
+			}
+			break
+		}
+		if round > 10 {
+			t.Fatal("the message runs in circles for ever")
+		}
+		msg = string(g.WaitCloud(round)[round-1].Data)
+		if _, err := g.TrySend(routing.Cloud, "adelev@contoso.com", []string{"adelev@contoso.com"}, msg); err != nil {
+			if got := code(err); !strings.HasPrefix(got, "554 5.4.6") {
+				t.Errorf("reply %q", got)
+			}
+			break
+		}
+		msg = string(g.WaitOnPrem(round)[round-1].Data)
+	}
+}
