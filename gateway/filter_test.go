@@ -1,15 +1,23 @@
 package gateway_test
 
 import (
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
 	"fmt"
 	"io"
 	"net/netip"
+	"net/smtp"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/coexist-mail/coexist/gateway/config"
 	"github.com/coexist-mail/coexist/gateway/gatewaytest"
+	"github.com/coexist-mail/coexist/gateway/gatewaytest/fakemta"
 	"github.com/coexist-mail/coexist/gateway/hygiene/lookup/dnstest"
+	"github.com/coexist-mail/coexist/gateway/inbound/users"
 	"github.com/coexist-mail/coexist/routing"
 )
 
@@ -124,4 +132,58 @@ func TestPingPong(t *testing.T) {
 		}
 		msg = string(g.WaitOnPrem(round)[round-1].Data)
 	}
+}
+
+// A device that logs in relays as on-prem, from wherever it comes.
+func TestAuth(t *testing.T) {
+	cert, pool, err := fakemta.NewCertificate("gw1.contoso.com")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	hash, err := users.Hash("secret")
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := func(name, content string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	key, err := x509.MarshalPKCS8PrivateKey(cert.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := gatewaytest.StartWith(t, gatewaytest.Options{Configure: func(c *config.Config) {
+		c.Listeners[0].TLS = config.ListenerTLSStartTLS
+		c.Listeners[0].CertFile = file("tls.crt", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Certificate[0]})))
+		c.Listeners[0].KeyFile = file("tls.key", string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})))
+		c.OnPrem.UsersFile = file("users", "printer:"+hash+"\n")
+	}})
+	for _, tt := range []struct{ password, want string }{{"wrong", "535"}, {"secret", ""}} {
+		c, err := g.Client(routing.Internet)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if err := c.StartTLS(&tls.Config{RootCAs: pool, ServerName: "gw1.contoso.com"}); err != nil {
+			t.Fatal(err)
+		}
+		err = c.Auth(smtp.PlainAuth("", "printer", tt.password, "gw1.contoso.com"))
+		if tt.want != "" {
+			if got := code(err); !strings.HasPrefix(got, tt.want) {
+				t.Errorf("password %s: %q", tt.password, got)
+			}
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := gatewaytest.Transact(c, "printer@contoso.com", []string{"other@fabrikam.com"}, "Subject: scan\r\n\r\nbody\r\n"); err != nil {
+			t.Errorf("relaying: %v", err)
+		}
+	}
+	g.WaitInternet(1)
 }

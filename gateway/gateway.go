@@ -44,6 +44,8 @@ type Options struct {
 	// Timeouts bound the deliveries, and ClientTimeouts the clients.
 	Timeouts       outbound.Timeouts
 	ClientTimeouts inbound.Timeouts
+	// Record says how the dialogue of a client is recorded; nil is not at all.
+	Record func(client netip.Addr) *inbound.Recording
 	// Now is the clock.
 	Now func() time.Time
 }
@@ -113,7 +115,12 @@ func New(cfg *config.Config, opt Options) (_ *Gateway, err error) {
 			return nil, err
 		}
 	}
+	authenticator, err := openUsers(cfg, opt.Logger)
+	if err != nil {
+		return nil, err
+	}
 	g.server = inbound.New(inbound.Config{
+		Authenticator: authenticator, Record: opt.Record,
 		Hostname: cfg.Hostname, NewSession: g.newSession, Limits: g.limits, Logger: g.log, Timeouts: opt.ClientTimeouts,
 		Refused: func(reason string) { g.metrics.refusedClients.WithLabelValues(reason).Inc() },
 	})

@@ -3,6 +3,7 @@ package gateway
 import (
 	"crypto/tls"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
 	"reflect"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/coexist-mail/coexist/gateway/config"
 	"github.com/coexist-mail/coexist/gateway/inbound"
+	"github.com/coexist-mail/coexist/gateway/inbound/users"
 )
 
 // listen binds the listeners.
@@ -34,6 +36,7 @@ func (g *Gateway) listenOne(cfg *config.Config, lc *config.Listener) (inbound.Li
 	}
 	l := inbound.Listener{
 		Listener: believeProxies(nl, lc.ProxyProtocol),
+		XClient:  lc.ProxyProtocol,
 		Implicit: lc.TLS == config.ListenerTLSImplicit, Required: lc.TLS == config.ListenerTLSRequired,
 	}
 	if lc.TLS == config.ListenerTLSOff {
@@ -47,6 +50,18 @@ func (g *Gateway) listenOne(cfg *config.Config, lc *config.Listener) (inbound.Li
 		return l, err
 	}
 	return l, nil
+}
+
+// openUsers reads the users that may authenticate; nil when there are none.
+func openUsers(cfg *config.Config, log *slog.Logger) (inbound.Authenticator, error) {
+	if cfg.OnPrem.UsersFile == "" {
+		return nil, nil
+	}
+	file, err := users.Open(cfg.OnPrem.UsersFile, log)
+	if err != nil {
+		return nil, fmt.Errorf("onprem.users_file: %w", err)
+	}
+	return file, nil
 }
 
 // listenerTLS is the TLS configuration of a bound listener, replaced by Reload.

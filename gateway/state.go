@@ -81,6 +81,8 @@ func (s *state) converts(side routing.Side) bool {
 // sideOf names the side that a client belongs to. A verified certificate is better evidence than an address, which a NAT may share.
 func (s *state) sideOf(c inbound.Client) routing.Side {
 	switch {
+	case c.AuthUser != "": // a device of ours, by onprem.users_file
+		return routing.OnPrem
 	case s.isCloudCertificate(c.TLS):
 		return routing.Cloud
 	case contains(s.cfg.OnPrem.Clients, c.Addr):

@@ -200,9 +200,24 @@ func (v *validator) sides() {
 	v.nextHops("cloud.next_hop", v.c.Cloud.NextHop)
 	v.nextHops("internet.next_hop", v.c.Internet.NextHop)
 	v.clients()
+	v.users()
 	v.keyPair("cloud.client_cert_file", &v.c.Cloud.ClientCertFile, "cloud.client_key_file", &v.c.Cloud.ClientKeyFile)
 	if len(v.c.Cloud.ClientNames) > 0 && v.ok("listener") && !slices.ContainsFunc(v.c.Listeners, func(l Listener) bool { return l.CertFile != "" }) {
 		v.warnf("cloud.client_names", "never match: no [[listener]] has a certificate, and without TLS there are no client certificates")
+	}
+}
+
+// users checks the file of those who may relay by SMTP AUTH, which is offered inside TLS only.
+func (v *validator) users() {
+	file := &v.c.OnPrem.UsersFile
+	if *file = v.resolve(*file); *file == "" || !v.ok("onprem.users_file") {
+		return
+	}
+	if v.readable("onprem.users_file", *file, "a file with a line of name:hash for each user") {
+		v.private("onprem.users_file", *file)
+	}
+	if v.ok("listener") && !slices.ContainsFunc(v.c.Listeners, func(l Listener) bool { return l.CertFile != "" }) {
+		v.warnf("onprem.users_file", "nobody can log in: no [[listener]] has a certificate, and AUTH is offered inside TLS only")
 	}
 }
 
