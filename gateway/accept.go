@@ -56,14 +56,28 @@ func (g *Gateway) Begin(sub *inbound.Submission) (*message.Buffer, error) {
 	sub.ID = spool.NewID(sub.Received)
 	received := message.Received{
 		Hello: sub.Client.Helo, Remote: sub.Client.Addr, By: s.cfg.Hostname, ID: sub.ID, Envelope: sub.Envelope, Time: sub.Received,
-		Session: message.Session{Extended: sub.Client.ESMTP, TLS: sub.Client.TLS},
+		Session: message.Session{Extended: sub.Client.ESMTP, Authenticated: sub.Client.AuthUser != "", TLS: sub.Client.TLS},
 	}
-	body := message.NewBuffer(g.scratchDir, message.DefaultMemory)
+	body := message.NewBuffer(g.scratchDir, g.messageMemory())
 	if _, err := body.Write(received.Append(nil)); err != nil {
 		body.Close()
 		return nil, fmt.Errorf("beginning the message: %w", err)
 	}
 	return body, nil
+}
+
+// When many clients are there at once, each message gets less memory before it goes to a file: a thousand of 1 MiB each would take a
+// gigabyte.
+const (
+	manyClients = 200
+	lessMemory  = 64 << 10
+)
+
+func (g *Gateway) messageMemory() int64 {
+	if g.server.Connections() > manyClients {
+		return lessMemory
+	}
+	return message.DefaultMemory
 }
 
 // Accept is the second half of a message's way in: it is tried at all its next hops, and acknowledged when it is delivered or

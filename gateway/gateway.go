@@ -250,10 +250,14 @@ func (g *Gateway) certificate(certPath, keyPath string) (*certFile, error) {
 	return c, err
 }
 
+// clientScore is what one address may gather of refused recipients and the like before it is not let in for a while. It is far above what
+// a second MX or a provider's relay passes on of other people's guesses.
+const clientScore = 10_000
+
 func (g *Gateway) limits() inbound.Limits {
 	l := g.state.Load().cfg.Limits
 	return inbound.Limits{
-		MessageSize: l.MessageSize, Recipients: l.Recipients, Connections: l.Connections, ConnectionsPerClient: l.ConnectionsPerClient,
+		ClientScore: clientScore, MessageSize: l.MessageSize, Recipients: l.Recipients, Connections: l.Connections, ConnectionsPerClient: l.ConnectionsPerClient,
 	}
 }
 

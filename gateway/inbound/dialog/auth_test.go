@@ -30,6 +30,10 @@ func (taker) Route(_ routing.Side, _, recipient string) routing.Decision {
 
 func (taker) Refused(inbound.Client, routing.Side, string, routing.Decision) {}
 
+func (taker) CheckRecipient(inbound.Client, routing.Side, string, string) *smtp.SMTPError { return nil }
+
+func (taker) Room(int64) *smtp.SMTPError { return nil }
+
 func (h taker) Begin(*inbound.Submission) (*message.Buffer, error) {
 	return message.NewBuffer(h.dir, message.DefaultMemory), nil
 }
