@@ -12,7 +12,7 @@ import (
 
 // accumulator collects the attributes of one entry.
 type accumulator struct {
-	b     *Builder
+	note  func(Warning)
 	e     Entry
 	line  int
 	dn    string
@@ -28,8 +28,27 @@ type memberRange struct {
 	all  bool // one of them was the last
 }
 
-func newAccumulator(b *Builder) *accumulator {
-	return &accumulator{b: b, seen: map[string]bool{}}
+func newAccumulator(note func(Warning)) *accumulator {
+	return &accumulator{note: note, seen: map[string]bool{}}
+}
+
+// Attribute is an attribute of an entry with its values, as LDAP delivers it.
+type Attribute struct {
+	Name   string // with its options, such as member;range=0-*; letter case does not matter
+	Values [][]byte
+}
+
+// DecodeEntry makes an entry of the attributes that a view knows; others are passed over. An attribute that cannot be understood is treated as absent, and warn is told.
+func DecodeEntry(dn string, attributes []Attribute, warn func(Warning)) Entry {
+	a := newAccumulator(warn)
+	a.reset(0, dn)
+	for _, attr := range attributes {
+		name := strings.ToLower(attr.Name)
+		for _, v := range attr.Values {
+			a.attribute(0, name, v)
+		}
+	}
+	return a.entry()
 }
 
 // reset begins an entry.
@@ -49,7 +68,7 @@ func (a *accumulator) entry() Entry {
 }
 
 func (a *accumulator) warn(line int, attr, format string, args ...any) {
-	a.b.Warn(Warning{Line: line, DN: a.dn, Attribute: attr, Text: fmt.Sprintf(format, args...)})
+	a.note(Warning{Line: line, DN: a.dn, Attribute: attr, Text: fmt.Sprintf(format, args...)})
 }
 
 // single takes the one value of an attribute that has one.

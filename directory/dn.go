@@ -197,3 +197,17 @@ func inDeletedObjects(dn string) bool {
 	}
 	return len(dn) >= len(container) && strings.Contains(strings.ToLower(dn), container)
 }
+
+// WithinDN tells whether a DN is base or lies below it, by the rules of [View.ByDN].
+func WithinDN(dn, base string) bool {
+	b, err := appendNormalDN(nil, base)
+	if err != nil {
+		return false
+	}
+	for rest := dn; rest != ""; _, rest = splitDN(rest) {
+		if n, err := appendNormalDN(nil, rest); err == nil && bytes.Equal(n, b) {
+			return true
+		}
+	}
+	return len(b) == 0
+}

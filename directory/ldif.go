@@ -169,7 +169,7 @@ func (p *ldifReader) logical() ([]byte, error) {
 
 // read reads the whole stream into b.
 func (p *ldifReader) read(b *Builder) error {
-	acc := newAccumulator(b)
+	acc := newAccumulator(b.Warn)
 	open := false // within a record
 	for {
 		line, err := p.logical()

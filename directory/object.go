@@ -64,6 +64,12 @@ const (
 	KeyNotes               // NOTES: values of proxyAddresses, without the prefix
 )
 
+// Term is a value to look an object up by.
+type Term struct {
+	Key   Key
+	Value string
+}
+
 // Object is one object, decoded from a view. Its strings stay valid after the view is gone.
 type Object struct {
 	Ref                  Ref

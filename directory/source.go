@@ -47,9 +47,10 @@ type Status struct {
 	Method     string         `json:"method"` // how changes are seen; watch for a file
 	Objects    map[string]int `json:"objects"`
 	Addresses  int            `json:"addresses"`
-	LastChange *time.Time     `json:"last_change"` // when the view last changed; null when never
-	LastPoll   *time.Time     `json:"last_poll"`   // when the source was last asked, with success or not; null when never
-	AgeSeconds *int64         `json:"age_seconds"` // since the source was last asked with success; null without a view
+	LastChange *time.Time     `json:"last_change"`           // when the view last changed; null when never
+	LastPoll   *time.Time     `json:"last_poll"`             // when the source was last asked, with success or not; null when never
+	AgeSeconds *int64         `json:"age_seconds"`           // since the source was last asked with success; null without a view
+	LagSeconds *int64         `json:"lag_seconds,omitempty"` // from the latest change in the directory, by the domain controller's clock, until it was seen; absent for a file
 	LastError  string         `json:"last_error,omitempty"`
 	Warnings   int            `json:"warnings,omitempty"` // attributes that could not be understood
 	Bytes      int            `json:"bytes,omitempty"`    // memory of the view
@@ -70,11 +71,17 @@ type holder struct {
 	meta      Meta
 	lastPoll  time.Time
 	lastError error
-	saved     bool      // the view is on disk
-	attempted bool      // writing it was tried
-	tried     time.Time // when something was last written
-	onDisk    time.Time // the LastRead that is on disk
+	dc        string
+	lag       *int64        // seconds
+	cost      time.Duration // of writing the view to disk; zero when that failed last
+	saved     bool          // the view is on disk
+	attempted bool          // writing it was tried
+	tried     time.Time     // when something was last written
+	onDisk    time.Time     // the LastRead that is on disk
 }
+
+// restPerSave is how many times as long as it took to write a view nothing more is written, when only some objects changed since.
+const restPerSave = 30
 
 // persistEvery is how often the age is written to disk, and how soon a failed write is tried again.
 const persistEvery = time.Minute
@@ -111,7 +118,7 @@ func (h *holder) Status() Status {
 	age := h.Age(now)
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	s := Status{Source: h.name, Method: h.method, State: StateOK, Objects: Stats{}.ByKind(),
+	s := Status{Source: h.name, DC: h.dc, Method: h.method, LagSeconds: h.lag, State: StateOK, Objects: Stats{}.ByKind(),
 		LastChange: timeOrNil(h.meta.LastChange), LastPoll: timeOrNil(h.lastPoll)}
 	if h.lastError != nil {
 		s.State, s.LastError = StateDegraded, h.lastError.Error()
@@ -174,9 +181,21 @@ func freeMemory(v *View) {
 func (h *holder) swap(v *View, read time.Time, state []byte) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.attempted = false
+	h.put(v, read, state)
+}
+
+// advance puts a view in place that is the last one with a few changes. It is not worth being written to disk at once, however large it is.
+func (h *holder) advance(v *View, read time.Time, state []byte) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.put(v, read, state)
+}
+
+func (h *holder) put(v *View, read time.Time, state []byte) {
 	h.meta = Meta{Source: h.identity, LastRead: read, LastChange: read, State: state}
 	h.lastPoll, h.lastError = read, nil
-	h.saved, h.attempted = false, false
+	h.saved = false
 	h.view.Store(v)
 	close(h.changed)
 	h.changed = make(chan struct{})
@@ -209,7 +228,11 @@ func (h *holder) persist(end bool) error {
 	}
 	h.mu.Lock()
 	m, saved, now := h.meta, h.saved, h.now()
-	due := end || now.Sub(h.tried) >= persistEvery || now.Before(h.tried)
+	pause := persistEvery
+	if !saved && h.cost > 0 {
+		pause = restPerSave * h.cost
+	}
+	due := end || now.Sub(h.tried) >= pause || now.Before(h.tried)
 	if saved && m.LastRead.Equal(h.onDisk) || !due && (saved || h.attempted) {
 		h.mu.Unlock()
 		return nil
@@ -217,12 +240,7 @@ func (h *holder) persist(end bool) error {
 	h.tried, h.attempted = now, true
 	h.mu.Unlock()
 
-	var err error
-	if saved {
-		err = h.snapshot.Touch(m)
-	} else {
-		err = h.snapshot.Save(v, m)
-	}
+	err := h.write(v, m, saved)
 	if err != nil {
 		h.log.Error("the directory view cannot be kept on disk", "error", err)
 		return err
@@ -231,4 +249,18 @@ func (h *holder) persist(end bool) error {
 	defer h.mu.Unlock()
 	h.onDisk, h.saved = m.LastRead, true
 	return nil
+}
+
+// write writes the age when the view is on disk, else all.
+func (h *holder) write(v *View, m Meta, saved bool) error {
+	if saved {
+		return h.snapshot.Touch(m)
+	}
+	begin := time.Now()
+	err := h.snapshot.Save(v, m)
+	h.cost = time.Since(begin)
+	if err != nil {
+		h.cost = 0
+	}
+	return err
 }

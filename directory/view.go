@@ -5,6 +5,7 @@ import (
 	"hash/maphash"
 	"iter"
 	"slices"
+	"time"
 )
 
 // View is a picture of the directory at one moment. It is immutable and safe for use by any number of goroutines. Its zero value holds nothing.
@@ -403,3 +404,16 @@ func (v *View) Stats() Stats {
 
 // Warnings tells which attributes could not be understood when the view was built: the first thousand of them. Stats has their number.
 func (v *View) Warnings() []Warning { return slices.Clone(v.warnings) }
+
+// GUID is the objectGUID of an object, without decoding the rest of it.
+func (v *View) GUID(r Ref) GUID { return recordAt(v.arena.at(uint32(r))).guid() }
+
+// WhenChanged is Object.Changed of an object, without decoding the rest of it.
+func (v *View) WhenChanged(r Ref) time.Time {
+	for f := recordAt(v.arena.at(uint32(r))).fields(v); f.next(); {
+		if f.tag == tagChanged {
+			return f.time()
+		}
+	}
+	return time.Time{}
+}

@@ -1,0 +1,158 @@
+package ad
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/go-ldap/ldap/v3"
+
+	"github.com/coexist-mail/coexist/directory"
+)
+
+// errUnbelieved is why a complete answer is not taken for the truth.
+var errUnbelieved = errors.New("the answer is not believed yet")
+
+// load reads everything, and puts it in place of the view.
+func (s *Source) load(ctx context.Context) error {
+	nc, err := contextOf(s.cfg.BaseDN, s.link.dc.Contexts)
+	if err != nil {
+		return err
+	}
+	// Changes are followed from before the search on. The best method is chosen when there is a view.
+	st := state{URL: s.link.url, Service: s.link.dc.Service, Invocation: s.link.dc.Invocation, Method: USNReconcile, USN: s.link.dc.USN, NC: nc, Containers: containers{}}
+	ld := &loader{s: s, b: directory.NewBuilder(), st: &st, begin: time.Now()}
+	ld.told = ld.begin
+	err = s.link.pages(s.cfg.BaseDN, loaded, append([]string{"member"}, attributes...), nil, ld.page)
+	if err != nil {
+		return fmt.Errorf("loading the directory below %q: %w", s.cfg.BaseDN, explainBase(err))
+	}
+	v := ld.b.Build()
+	if err := s.believe(v); err != nil {
+		return err
+	}
+	ld.tell("directory loaded")
+	s.started, s.compare, s.recheck = false, false, map[directory.GUID]bool{}
+	s.st = st
+	s.keep.Replace(v, s.cfg.Now(), st.encode())
+	s.keep.Describe(s.link.name(), string(st.Method))
+	_ = s.keep.Persist() // it logs its error
+	return ctx.Err()
+}
+
+func explainBase(err error) error {
+	if ldap.IsErrorWithCode(err, ldap.LDAPResultNoSuchObject) {
+		return fmt.Errorf("there is no such object, or the account may not see it: check base_dn (%w)", err)
+	}
+	return err
+}
+
+// contextOf is the root of the naming context that a DN lies in.
+func contextOf(dn string, contexts []string) (string, error) {
+	best := ""
+	for _, c := range contexts {
+		if len(c) > len(best) && directory.WithinDN(dn, c) {
+			best = c
+		}
+	}
+	if best == "" {
+		return "", fmt.Errorf("the domain controller does not hold base_dn %q; it holds %s", dn, strings.Join(contexts, "; "))
+	}
+	return best, nil
+}
+
+// loader makes a view of the pages of a search.
+type loader struct {
+	s       *Source
+	b       *directory.Builder
+	st      *state
+	begin   time.Time
+	told    time.Time
+	entries int
+}
+
+// tellEvery is how often the progress of a load is logged.
+const tellEvery = 10 * time.Second
+
+func (ld *loader) page(entries []*ldap.Entry) error {
+	for _, e := range entries {
+		if err := ld.add(e); err != nil {
+			return err
+		}
+	}
+	if ld.entries += len(entries); time.Since(ld.told) >= tellEvery {
+		ld.told = time.Now()
+		ld.tell("loading the directory")
+	}
+	return nil
+}
+
+func (ld *loader) tell(text string) {
+	took := time.Since(ld.begin)
+	ld.s.cfg.Log.Info(text, "entries", ld.entries, "seconds", took.Round(time.Millisecond).Seconds(), "per_second", int(float64(ld.entries)/max(took.Seconds(), 0.001)))
+}
+
+func (ld *loader) add(e *ldap.Entry) error {
+	if isContainer(e) {
+		if g, ok := guidOf(e); ok {
+			ld.st.Containers[g] = e.DN
+		}
+	}
+	members, next := memberValues(e)
+	members, err := ld.s.link.restOfMembers(e.DN, members, next)
+	if err != nil {
+		return err
+	}
+	ent := decode(withoutMembers(e), ld.b.Warn)
+	ent.Members = members
+	if err := ld.b.Add(ent); err != nil {
+		// An object that was moved during the search can come twice, and its name be taken by another. The changes since the search began set that right.
+		ld.b.Warn(directory.Warning{DN: e.DN, Attribute: "distinguishedName", Text: err.Error()})
+	}
+	return nil
+}
+
+func withoutMembers(e *ldap.Entry) *ldap.Entry {
+	rest := make([]*ldap.EntryAttribute, 0, len(e.Attributes))
+	for _, a := range e.Attributes {
+		if name, _, _ := strings.Cut(a.Name, ";"); !strings.EqualFold(name, "member") {
+			rest = append(rest, a)
+		}
+	}
+	return &ldap.Entry{DN: e.DN, Attributes: rest}
+}
+
+// shrunk is a load that showed far fewer objects than the view has.
+type shrunk struct {
+	total int
+	at    time.Time
+}
+
+// shrinkFrom is how many objects a view must have for a loss of more than half to be suspicious.
+const shrinkFrom = 20
+
+// believe refuses a load that shows nothing, and one that shows less than half of the view until another one, at least a refresh later, shows the same: rights that were
+// taken away for a moment, or a domain controller that is still being filled, must not turn people into unknown recipients.
+func (s *Source) believe(v *directory.View) error {
+	total := v.Stats().Total()
+	if total == 0 {
+		return fmt.Errorf("%w: no user, contact or group is visible below %q: check base_dn and the rights of the account", errUnbelieved, s.cfg.BaseDN)
+	}
+	old := s.View()
+	if old == nil || old.Stats().Total() < shrinkFrom || total >= old.Stats().Total()/2 {
+		s.shrunk = shrunk{}
+		return nil
+	}
+	last := s.shrunk
+	if last.total == total && time.Since(last.at) >= s.cfg.Refresh {
+		s.cfg.Log.Warn("the directory has lost more than half of its objects", "objects", total, "before", old.Stats().Total())
+		s.shrunk = shrunk{}
+		return nil
+	}
+	if last.total != total {
+		s.shrunk = shrunk{total, time.Now()}
+	}
+	return fmt.Errorf("%w: the directory shows %d objects where there were %d; the last view stays until that is confirmed", errUnbelieved, total, old.Stats().Total())
+}

@@ -1,0 +1,323 @@
+package ad
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/go-ldap/ldap/v3"
+
+	"github.com/coexist-mail/coexist/directory"
+)
+
+// Batches: GUIDs in one filter, and objects in one change of the view.
+const (
+	guidsPerSearch = 100
+	guidsPerChange = 5000
+)
+
+// settle reads the objects of a notice again, as they are now, makes the view show them, and takes the state.
+func (s *Source) settle(ctx context.Context, n *notice, next state) error {
+	next.Containers = s.st.Containers
+	guids := slices.SortedFunc(maps.Keys(n.seen), func(a, b directory.GUID) int { return compareGUIDs(a, b) })
+	// Containers first: what lies below a renamed one is then found under its new name.
+	slices.SortStableFunc(guids, func(a, b directory.GUID) int { return next.rank(a) - next.rank(b) })
+	for ; len(guids) > guidsPerChange; guids = guids[guidsPerChange:] {
+		st := s.st
+		st.Containers = next.Containers
+		if err := s.settleSome(ctx, n, guids[:guidsPerChange], &st); err != nil {
+			return err
+		}
+		next.Containers = s.st.Containers
+	}
+	return s.settleSome(ctx, n, guids, &next)
+}
+
+// rank puts containers before the rest.
+func (s *state) rank(g directory.GUID) int {
+	if _, ok := s.Containers[g]; ok {
+		return 0
+	}
+	return 1
+}
+
+func (s *Source) settleSome(ctx context.Context, n *notice, guids []directory.GUID, next *state) error {
+	c := &change{s: s, v: s.View(), n: n, next: next, found: map[directory.GUID]*ldap.Entry{}}
+	if len(guids) == 0 {
+		s.commit(nil, *next)
+		return ctx.Err()
+	}
+	for _, step := range []func([]directory.GUID) error{c.read, c.containers, c.objects} {
+		if err := step(guids); err != nil {
+			return fmt.Errorf("reading what changed: %w", err)
+		}
+	}
+	c.memberChanges()
+	return c.apply()
+}
+
+// change is a change of the view in the making.
+type change struct {
+	s     *Source
+	v     *directory.View // before
+	n     *notice
+	next  *state
+	found map[directory.GUID]*ldap.Entry // as they are now
+	extra []directory.GUID               // objects that a container took with it
+	moved []directory.Move
+	newly []newMember
+	d     directory.Delta
+}
+
+// newMember is an object that came into the view, with the groups that it says it is in.
+type newMember struct {
+	dn     string
+	groups []string
+}
+
+// read finds objects by their GUIDs. What is not found is not there, or not below the base.
+func (c *change) read(guids []directory.GUID) error {
+	for some := range slices.Chunk(guids, guidsPerSearch) {
+		err := c.s.link.pages(c.s.cfg.BaseDN, guidFilter(some), append([]string{"memberOf"}, attributes...), nil, func(entries []*ldap.Entry) error {
+			for _, e := range entries {
+				if g, ok := guidOf(e); ok {
+					c.found[g] = e
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// containers deals with containers that are new, that got another name or place, or that are gone. Nothing is told of what lies below them.
+func (c *change) containers(guids []directory.GUID) error {
+	moved, lost := map[string]string{}, map[string]bool{}
+	known := maps.Clone(c.next.Containers)
+	for _, g := range guids {
+		e, there := c.found[g]
+		old, isKnown := known[g]
+		switch {
+		case isKnown && !there:
+			lost[strings.ToLower(old)] = true
+			delete(known, g)
+		case isKnown && old != e.DN:
+			moved[old] = e.DN
+			known[g] = e.DN
+		case !isKnown && there && isContainer(e):
+			known[g] = e.DN
+			if err := c.below(e.DN, known); err != nil {
+				return err
+			}
+		}
+	}
+	for old, dn := range moved {
+		c.moved = append(c.moved, directory.Move{From: old, To: dn})
+	}
+	rename(known, c.next.Containers, moved)
+	c.next.Containers = known
+	if len(lost) > 0 {
+		c.extra = append(c.extra, objectsBelow(c.v, lost)...)
+	}
+	if len(c.extra) == 0 {
+		return nil
+	}
+	return c.read(c.extra)
+}
+
+// below finds what lies below a container that came into sight.
+func (c *change) below(dn string, known containers) error {
+	return c.s.link.pages(dn, loaded, []string{"objectGUID", "objectClass"}, nil, func(entries []*ldap.Entry) error {
+		for _, e := range entries {
+			g, ok := guidOf(e)
+			switch {
+			case !ok:
+			case isContainer(e):
+				known[g] = e.DN
+			default:
+				c.extra = append(c.extra, g)
+				c.n.full[g] = true
+			}
+		}
+		return nil
+	})
+}
+
+// rename gives the containers below moved ones their new DNs. known already has those of the moved ones themselves; before has all as they were.
+func rename(known, before containers, moved map[string]string) {
+	if len(moved) == 0 {
+		return
+	}
+	for g, dn := range known {
+		if before[g] != dn {
+			continue // it is new, or was moved itself
+		}
+		for i := range len(dn) {
+			if dn[i] != ',' {
+				continue
+			}
+			if to, ok := moved[dn[i+1:]]; ok {
+				known[g] = dn[:i+1] + to
+				break // the nearest one counts: its new DN has those above in it
+			}
+		}
+	}
+}
+
+// objectsBelow gives the objects below containers, of which the DNs are in lower case.
+func objectsBelow(v *directory.View, containers map[string]bool) (guids []directory.GUID) {
+	for r := range v.All() {
+		dn := strings.ToLower(v.Object(r).DN)
+		for i := range len(dn) {
+			if dn[i] == ',' && containers[dn[i+1:]] {
+				guids = append(guids, v.GUID(r))
+				break
+			}
+		}
+	}
+	return guids
+}
+
+// objects turns what was read into changes of the view.
+func (c *change) objects(guids []directory.GUID) error {
+	done := make(map[directory.GUID]bool, len(guids))
+	for _, g := range append(slices.Clone(guids), c.extra...) {
+		if done[g] {
+			continue
+		}
+		done[g] = true
+		if err := c.object(g); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *change) object(g directory.GUID) error {
+	ref, known := c.v.ByGUID(g)
+	e, there := c.found[g]
+	if !there {
+		if known {
+			c.d.Deletes = append(c.d.Deletes, g)
+		}
+		return nil
+	}
+	ent := decode(e, c.warn)
+	if _, keep := directory.KindOf(&ent); !keep && !known {
+		return nil
+	}
+	if known {
+		if old := c.v.Object(ref).DN; old != e.DN {
+			c.moved = append(c.moved, directory.Move{From: old, To: e.DN}) // objects can lie below it
+		}
+	} else {
+		c.newly = append(c.newly, newMember{e.DN, e.GetEqualFoldAttributeValues("memberOf")})
+	}
+	var err error
+	if ent.Members, err = c.membersOf(g, &ent, known); err != nil {
+		return err
+	}
+	c.d.Upserts = append(c.d.Upserts, ent)
+	return nil
+}
+
+// membersOf reads the members of a group when the view cannot know them otherwise; nil keeps those that it has.
+func (c *change) membersOf(g directory.GUID, ent *directory.Entry, known bool) ([]string, error) {
+	kind, _ := directory.KindOf(ent)
+	if kind != directory.Group || known && !c.n.full[g] {
+		return nil, nil
+	}
+	delete(c.n.members, g)
+	members, err := c.s.link.members(ent.DN)
+	if ldap.IsErrorWithCode(err, ldap.LDAPResultNoSuchObject) {
+		return nil, nil // renamed or deleted since: the next notice tells of it
+	}
+	return members, err
+}
+
+func (c *change) warn(w directory.Warning) {
+	c.s.cfg.Log.Warn("an attribute in the directory could not be understood, and is taken as absent", "dn", w.DN, "attribute", w.Attribute, "problem", w.Text)
+}
+
+// memberChanges adds the changes of groups that were told value by value, and objects that are members from the start: a restored object is in its groups again, and
+// nothing is told of those.
+func (c *change) memberChanges() {
+	for _, m := range c.n.members {
+		if _, ok := c.v.ByGUID(m.Group); ok {
+			c.d.Members = append(c.d.Members, *m)
+		}
+	}
+	for _, n := range c.newly {
+		for _, dn := range n.groups {
+			if r, ok := c.v.ByDN(dn); ok {
+				c.d.Members = append(c.d.Members, directory.MemberChange{Group: c.v.GUID(r), Add: []string{n.dn}})
+			}
+		}
+	}
+	clear(c.n.members)
+}
+
+// apply puts the changed view in place.
+func (c *change) apply() error {
+	s := c.s
+	c.d.Moves = orderMoves(c.moved)
+	if len(c.d.Moves)+len(c.d.Deletes)+len(c.d.Upserts)+len(c.d.Members) == 0 {
+		s.commit(nil, *c.next)
+		return nil
+	}
+	v, err := c.v.Apply(c.d)
+	if err != nil {
+		return stale{err.Error()}
+	}
+	if v.Wasteful() {
+		v = v.Compact()
+	}
+	s.commit(v, *c.next)
+	s.cfg.Log.Debug("directory changed", "objects", len(c.d.Upserts), "deleted", len(c.d.Deletes), "moves", len(c.d.Moves), "groups", len(c.d.Members))
+	for _, u := range c.d.Upserts {
+		if lag := s.link.dc.Time.Sub(u.Changed); !u.Changed.IsZero() && lag >= 0 {
+			s.keep.Lag(lag)
+		}
+	}
+	// A member that is not known under the name that was told may have been renamed since.
+	for _, m := range c.d.Members {
+		for _, dn := range append(slices.Clone(m.Add), m.Remove...) {
+			if _, ok := v.ByDN(dn); !ok {
+				s.recheck[m.Group] = true
+			}
+		}
+	}
+	return nil
+}
+
+// orderMoves makes moves that can be applied one after another, whatever the names that are freed and taken: each goes to a place of its own first, the deepest first, and
+// from there to where it belongs, the highest first.
+func orderMoves(moves []directory.Move) []directory.Move {
+	if len(moves) < 2 {
+		return moves
+	}
+	type step struct {
+		directory.Move
+		between string
+	}
+	steps := make([]step, len(moves))
+	slices.SortStableFunc(moves, func(a, b directory.Move) int { return depth(b.From) - depth(a.From) })
+	ordered := make([]directory.Move, 0, 2*len(moves))
+	for i, m := range moves {
+		steps[i] = step{m, fmt.Sprintf("CN=%d,DC=moving", i)}
+		ordered = append(ordered, directory.Move{From: m.From, To: steps[i].between})
+	}
+	slices.SortStableFunc(steps, func(a, b step) int { return depth(a.To) - depth(b.To) })
+	for _, st := range steps {
+		ordered = append(ordered, directory.Move{From: st.between, To: st.To})
+	}
+	return ordered
+}
+
+// depth counts the parts of a DN.
+func depth(dn string) int { return strings.Count(dn, ",") - strings.Count(dn, `\,`) }
