@@ -7,11 +7,14 @@ import (
 	"time"
 
 	"github.com/coexist-mail/coexist/gateway"
+	"github.com/coexist-mail/coexist/gateway/admin"
+	"github.com/coexist-mail/coexist/gateway/config"
 )
 
 type checkCmd struct {
 	configFlag
 	jsonFlag
+	Running bool          `help:"Only ask the running gateway whether it is ready: 0 when it is, 1 when not. For health checks."`
 	Timeout time.Duration `help:"For each thing that is reached for." default:"10s"`
 }
 
@@ -21,7 +24,28 @@ func (c *checkCmd) Run(s *streams) error {
 	if err != nil {
 		return err
 	}
-	checks := gateway.Check(context.Background(), cfg, c.Timeout)
+	if c.Timeout <= 0 {
+		return usageError{fmt.Errorf("--timeout: %v is no time to wait", c.Timeout)}
+	}
+	if c.Running {
+		return c.running(s, cfg)
+	}
+	return c.print(s, gateway.Check(context.Background(), cfg, c.Timeout))
+}
+
+// running is the line of what /readyz of the running gateway says.
+func (c *checkCmd) running(s *streams, cfg *config.Config) error {
+	ctx, cancel := context.WithTimeout(context.Background(), c.Timeout)
+	defer cancel()
+	line := gateway.CheckLine{Result: gateway.CheckFine, What: "gateway at " + cfg.Admin.Address}
+	text, err := admin.NewClient(cfg.Admin.Address).Ready(ctx)
+	if line.Detail = text; err != nil {
+		line.Result, line.Detail = gateway.CheckFailed, err.Error()
+	}
+	return c.print(s, []gateway.CheckLine{line})
+}
+
+func (c *checkCmd) print(s *streams, checks []gateway.CheckLine) error {
 	failed := false
 	for _, ch := range checks {
 		failed = failed || ch.Result == gateway.CheckFailed

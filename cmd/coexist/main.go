@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
+	"strings"
 
 	"github.com/alecthomas/kong"
 
@@ -92,7 +94,7 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 	if len(args) == 0 {
 		args = []string{"--help"}
 	}
-	ctx, err := parser.Parse(args)
+	ctx, err := parser.Parse(commandFirst(args))
 	if exit >= 0 { // --help was printed
 		return exit
 	}
@@ -101,6 +103,32 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 		return exitUsage
 	}
 	return status(errOut, ctx.Run(s, verbName(ctx.Selected().Name)))
+}
+
+// commandFirst moves --config and --json that stand before the command behind it: where people put them who are used to global flags.
+func commandFirst(args []string) []string {
+	flags := 0
+	for flags < len(args) {
+		n := 0
+		switch arg := args[flags]; {
+		case arg == "--json", strings.HasPrefix(arg, "--config="):
+			n = 1
+		case arg == "--config":
+			n = 2
+		}
+		if n == 0 {
+			break
+		}
+		flags += n
+	}
+	if flags >= len(args) {
+		return args
+	}
+	end := slices.Index(args, "--")
+	if end < 0 {
+		end = len(args)
+	}
+	return slices.Concat(args[flags:end], args[:flags], args[end:])
 }
 
 // status prints an error and gives its exit status.

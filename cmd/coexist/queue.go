@@ -42,7 +42,7 @@ func (c *queueListCmd) Run(s *streams) error {
 		return err
 	}
 	if c.JSON {
-		return s.json(rows)
+		return s.json(queueRows(rows))
 	}
 	if len(rows) == 0 {
 		fmt.Fprintln(s.out, "The queue is empty.")
@@ -55,6 +55,23 @@ func (c *queueListCmd) Run(s *streams) error {
 			r.Sender, strings.Join(r.Recipients, ","), strings.ReplaceAll(r.LastReply, "\n", " "))
 	}
 	return w.Flush()
+}
+
+// queueRow is a row whose next_attempt is always there: null when no attempt is planned.
+type queueRow struct {
+	spool.Row
+	NextAttempt *time.Time `json:"next_attempt"`
+}
+
+func queueRows(rows []spool.Row) []queueRow {
+	out := make([]queueRow, len(rows))
+	for i, r := range rows {
+		out[i].Row = r
+		if !r.NextAttempt.IsZero() {
+			out[i].NextAttempt = &r.NextAttempt
+		}
+	}
+	return out
 }
 
 type queueShowCmd struct {
@@ -152,14 +169,24 @@ func eachID(f configFlag, ids []string, s *streams, do func(context.Context, gat
 	for _, id := range ids {
 		if err := do(ctx, q, id); err != nil {
 			failed = true
-			if errors.Is(err, spool.ErrNotFound) {
-				err = errors.New("no such message in the queue")
-			}
-			fmt.Fprintf(s.err, "coexist: %s: %v\n", id, err)
+			fmt.Fprintf(s.err, "coexist: %s: %v\n", id, inWords(err))
 		}
 	}
 	if failed {
 		return errFinding
 	}
 	return nil
+}
+
+// inWords says what is in the way of a verb.
+func inWords(err error) error {
+	switch {
+	case errors.Is(err, spool.ErrNotFound):
+		return errors.New("no such message in the queue")
+	case errors.Is(err, spool.ErrHeld):
+		return errors.New("the message is held; release it first")
+	case errors.Is(err, spool.ErrClaimed):
+		return errors.New("the message is being delivered now; try again when that has ended")
+	}
+	return err
 }

@@ -30,10 +30,13 @@ func (c *tnefConvertCmd) Run(s *streams) error {
 	}
 	var out bytes.Buffer
 	var report tnef.Report
-	if tnef.IsTNEF(data) {
-		report, err = tnef.ConvertStream(&out, data, nil)
-	} else {
+	switch {
+	case !tnef.IsTNEF(data):
 		report, err = tnef.ConvertMessage(&out, data, nil)
+	case holdsNothing(data):
+		err = errors.New("nothing in it can be read")
+	default:
+		report, err = tnef.ConvertStream(&out, data, nil)
 	}
 	printWarnings(s, report.Warnings)
 	result := out.Bytes()
@@ -51,6 +54,12 @@ func (c *tnefConvertCmd) Run(s *streams) error {
 		return errFinding
 	}
 	return nil
+}
+
+// holdsNothing tells of a stream of which only the signature can be read: a message made of it would be empty.
+func holdsNothing(data []byte) bool {
+	m, err := tnef.Decode(data, nil)
+	return err == nil && len(m.Props.List)+len(m.Attachments)+len(m.Recipients) == 0
 }
 
 type tnefInspectCmd struct {

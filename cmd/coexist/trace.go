@@ -2,12 +2,15 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/coexist-mail/coexist/gateway/admin"
 	"github.com/coexist-mail/coexist/gateway/trace"
@@ -30,6 +33,9 @@ func (c *traceCmd) Run(s *streams) error {
 	cfg, err := c.load()
 	if err != nil {
 		return err
+	}
+	if c.Since < 0 {
+		return usageError{fmt.Errorf("--since: %v is in the future", c.Since)}
 	}
 	q := trace.Query{Recipient: c.Recipient, Sender: c.Sender, ID: c.ID, MessageID: c.MessageID, Limit: c.Limit}
 	if c.Since > 0 {
@@ -65,10 +71,12 @@ func (c *traceCmd) Run(s *streams) error {
 	return nil
 }
 
-// print writes one event as a line: what a grep for an id or address finds.
+// print writes one event as a line: what a grep for an id or address finds, or an object of JSON.
 func (c *traceCmd) print(s *streams, e trace.Event) error {
 	if c.JSON {
-		return s.json(e)
+		line := json.NewEncoder(s.out)
+		line.SetEscapeHTML(false)
+		return line.Encode(e)
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s %-16s %-12s", e.Time.Local().Format("2006-01-02T15:04:05.000Z07:00"), e.ID, e.Event)
@@ -77,8 +85,8 @@ func (c *traceCmd) print(s *streams, e trace.Event) error {
 		{"next_hop", e.NextHop}, {"reply", e.Reply}, {"reason", e.Reason}, {"message_id", e.MessageID},
 	} {
 		if f.value != "" {
-			if strings.ContainsAny(f.value, " ") {
-				f.value = fmt.Sprintf("%q", f.value)
+			if strings.ContainsFunc(f.value, needsQuotes) {
+				f.value = strconv.Quote(f.value)
 			}
 			fmt.Fprintf(&b, " %s=%s", f.name, f.value)
 		}
@@ -89,6 +97,9 @@ func (c *traceCmd) print(s *streams, e trace.Event) error {
 	_, err := fmt.Fprintln(s.out, b.String())
 	return err
 }
+
+// needsQuotes tells what would tear a line apart, or command a terminal.
+func needsQuotes(r rune) bool { return r == ' ' || r == '"' || !unicode.IsPrint(r) }
 
 func bracket(address string, shown bool) string {
 	if !shown {
