@@ -14,6 +14,8 @@ type content struct {
 	// text and html are UTF-8 bodies; text has CRLF line ends. Either may be missing; both are alternatives.
 	text, html       string
 	hasText, hasHTML bool
+	// generated tells that text was made of properties, since the message has no body: the text beside the stream says more.
+	generated bool
 	// alternatives come behind text and html in the multipart/alternative: the richest last (RFC 2046 5.1.4).
 	alternatives []*entity
 	// related are inline images and the like that html refers to.
@@ -26,6 +28,14 @@ type content struct {
 
 // hasBody tells whether there is something to read.
 func (c *content) hasBody() bool { return c.hasText || c.hasHTML || c.whole != nil }
+
+// describe gives a message without a body a text, so that there is something to read.
+func (c *content) describe(text string) {
+	if c.hasHTML || strings.TrimSpace(c.text) != "" || strings.TrimSpace(text) == "" {
+		return
+	}
+	c.text, c.hasText, c.generated = text, true, true
+}
 
 // The values of PidTagNativeBody ([MS-OXBBODY] 2.1.2).
 const (

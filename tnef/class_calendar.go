@@ -43,14 +43,17 @@ func carriedTask(m *Message) *Message {
 func addCalendar(b *builder, c *content, src *calendar.Source) {
 	o, err := calendar.Convert(src)
 	switch {
-	case errors.Is(err, calendar.ErrClass):
-		return // a notification for people
+	case errors.Is(err, calendar.ErrClass): // a notification for people
+		c.describe(calendar.Describe(src))
+		return
 	case err != nil:
 		b.warn("%s: %v: converted as ordinary mail", src.Class, err)
+		c.describe(calendar.Describe(src))
 		return
 	}
 	b.warnAll("calendar: ", o.Warnings)
 	c.alternatives = append(c.alternatives, calendarEntity(o))
+	c.describe(o.Text)
 }
 
 func calendarEntity(o *calendar.Object) *entity {

@@ -12,6 +12,7 @@ import (
 // contactMessage attaches a contact that was sent as a message of its own as a vCard.
 func contactMessage(b *builder, m *Message, c *content) {
 	c.attachments = append(c.attachments, vCard(b, m, c.text))
+	c.describe(contact.Text(&m.Props))
 }
 
 // attachedContact makes a .vcf file of an attached contact. With files of its own it stays a message.

@@ -30,6 +30,7 @@ var classRules = []classRule{
 	{class: "IPM.TaskRequest", apply: taskAlternative},
 	{class: "IPM.Contact", apply: contactMessage},
 	{class: "IPM.DistList", apply: listMessage},
+	{class: "IPM.Activity", apply: journalMessage},
 	{class: "REPORT", apply: reportMessage},
 }
 

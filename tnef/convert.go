@@ -58,7 +58,7 @@ func ConvertStream(w io.Writer, stream []byte, opt *Options) (Report, error) {
 	setBoundaries(e, b.seed)
 	r.Converted, r.Classes = 1, []string{m.Class}
 	r.Warnings = append(m.Warnings, b.warnings...)
-	head := bytes.NewBuffer(messageHeader(m))
+	head := bytes.NewBuffer(messageHeader(m, nil))
 	head.WriteString("MIME-Version: 1.0\r\n")
 	encoding := e.fields(head)
 	head.WriteString("\r\n")
@@ -346,27 +346,12 @@ func rewriteHeader(header []byte, p *messagePlan, content []byte) []byte {
 	return append(out, content...)
 }
 
-// missingFields makes the fields that every message should have (RFC 5322 3.6) from the properties, where the header has none.
+// missingFields makes the fields that the header has not, of the properties.
 func missingFields(header []byte, m *Message) []byte {
 	if m == nil {
 		return nil
 	}
-	h := &headerWriter{}
-	if rawmime.Count(header, "Date") == 0 {
-		writeDate(h, m)
-	}
-	if rawmime.Count(header, "From") == 0 {
-		writeOriginators(h, m)
-	}
-	if rawmime.Count(header, "To")+rawmime.Count(header, "Cc")+rawmime.Count(header, "Bcc") == 0 {
-		to, cc := recipientsOf(m)
-		h.addresses("To", to)
-		h.addresses("Cc", cc)
-	}
-	if rawmime.Count(header, "Subject") == 0 {
-		h.text("Subject", subjectOf(m))
-	}
-	return h.Bytes()
+	return messageHeader(m, header)
 }
 
 // job is the conversion of one part.
@@ -381,9 +366,8 @@ type job struct {
 // run plans the edits; false when the part stays as it is.
 func (j *job) run() bool {
 	ct := j.builder.content(j.parsed)
-	parent := j.part.Parent
-	if parent == nil || !parent.IsMultipart() {
-		return j.replaceMessage(ct) // the whole message is TNEF
+	if parent := j.part.Parent; parent == nil || !parent.IsMultipart() {
+		return j.replaceMessage(ct) && j.fill() // the whole message is TNEF
 	}
 	j.borrowText(ct)
 	if j.mismatch() {
@@ -394,6 +378,20 @@ func (j *job) run() bool {
 		e := j.builder.messageEntity(j.parsed, "", 0)
 		return j.replaceParts(nil, nil, []*entity{e})
 	}
+	return j.replace(ct, fallback) && j.fill()
+}
+
+// fill lets the stream supply header fields that its message lacks. It always succeeds.
+func (j *job) fill() bool {
+	if p := j.plan(j.message); p.fill == nil {
+		p.fill = j.parsed
+	}
+	return true
+}
+
+// replace puts content in the place of the part, and of the fallback text if there is one.
+func (j *job) replace(ct *content, fallback *rawmime.Part) bool {
+	parent := j.part.Parent
 	consumed := 1
 	if fallback != nil {
 		consumed = 2
@@ -493,7 +491,7 @@ func (j *job) replaceMessage(ct *content) bool {
 	}
 	setBoundaries(e, j.builder.seed)
 	p := j.plan(j.message)
-	p.root, p.fill, p.hasAttach = e, j.parsed, len(ct.attachments) > 0
+	p.root, p.hasAttach = e, len(ct.attachments) > 0
 	return true
 }
 
@@ -565,9 +563,6 @@ func listOf(e *entity) []*entity {
 // note records for the message around that it was converted.
 func (j *job) note(attachments []*entity) *messagePlan {
 	p := j.plan(j.message)
-	if p.fill == nil {
-		p.fill = j.parsed
-	}
 	for _, e := range attachments {
 		p.hasAttach = p.hasAttach || e.disposition == "attachment"
 	}
@@ -589,13 +584,17 @@ func nextDelim(p *rawmime.Part) int {
 	return parent.BodyEnd
 }
 
-// borrowText: a meeting that has no text in the stream keeps the one that was sent beside it, as an alternative to its calendar.
+// borrowMax is the longest text, in octets, that is borrowed: the invitation of a program that writes more is not worth a copy.
+const borrowMax = 256 << 10
+
+// borrowText: a message that has no text in the stream keeps the one that was sent beside it, as an alternative to its calendar.
 func (j *job) borrowText(ct *content) {
 	first := j.part.Parent.Children[0]
-	if len(ct.alternatives) == 0 || ct.hasHTML || strings.TrimSpace(ct.text) != "" || first == j.part || first.IsMultipart() || !isBodyText(first) {
+	bare := len(ct.alternatives) > 0 && !ct.hasHTML && strings.TrimSpace(ct.text) == ""
+	if !bare && !ct.generated || first == j.part || first.IsMultipart() || !isBodyText(first) {
 		return
 	}
-	if len(first.Body(j.msg)) < compareMax {
-		ct.text, ct.hasText = crlfLines(j.textOf(first)), true
+	if text := j.textOf(first, borrowMax); len(first.Body(j.msg)) <= borrowMax && strings.TrimSpace(text) != "" {
+		ct.text, ct.hasText, ct.generated = crlfLines(text), true, false
 	}
 }

@@ -212,6 +212,7 @@ func TestPlaces(t *testing.T) {
 		{"vnd.ms-tnef", strings.ReplaceAll(string(tneftest.Mixed(header, text, part)), "application/ms-tnef", "Application/VND.MS-TNEF"), "mixed(text/plain,application/pdf)"},
 		{"in alternative", string(tneftest.Mixed(header, inner("alternative", "n", text, part))), "mixed(mixed(text/plain,application/pdf))"},
 		{"in related", string(tneftest.Mixed(header, inner("related", "n", "Content-Type: text/html\r\n\r\n<p>", part))), "mixed(related(text/html,mixed(text/plain,application/pdf)))"},
+		{"in related, beside text", string(tneftest.Mixed(header, inner("related", "n", text, part))), "mixed(mixed(text/plain,application/pdf))"},
 		{"two parts", string(tneftest.Mixed(header, text, part, part)), "mixed(text/plain,application/pdf,text/plain,application/pdf)"},
 		{"whole, base64", string(tneftest.Whole(header, simple())), "mixed(text/plain,application/pdf)"},
 		{"whole, binary", string(tneftest.WholeBinary(header, simple())), "mixed(text/plain,application/pdf)"},

@@ -18,13 +18,16 @@ func (j *job) fallback(ct *content) (p *rawmime.Part, foreign bool) {
 	if !ct.hasBody() || first == j.part || j.used[first] || !isBodyText(first) {
 		return nil, false
 	}
-	if t := j.part.Parent.Type; t != "multipart/mixed" && !(t == "multipart/alternative" && len(j.part.Parent.Children) == 2) {
+	if !j.holdsFallback(first, ct) {
 		return nil, false
+	}
+	if ct.generated && strings.TrimSpace(j.textOf(first, compareMax)) != "" {
+		return nil, false // what somebody wrote is better than what was made
 	}
 	if j.correlated() || ct.whole != nil {
 		return first, false
 	}
-	same := similar(j.textOf(first), ct)
+	same := similar(j.textOf(first, compareMax), ct)
 	if !same && correlationKey(j.parsed) != "" && j.part.Disposition == "attachment" {
 		return nil, true
 	}
@@ -32,6 +35,21 @@ func (j *job) fallback(ct *content) (p *rawmime.Part, foreign bool) {
 		return nil, false
 	}
 	return first, false
+}
+
+// holdsFallback tells whether the multipart is one whose first part, followed by TNEF, can be the same body. One of other parts than these
+// two refers to its parts, and is not taken apart.
+func (j *job) holdsFallback(first *rawmime.Part, ct *content) bool {
+	two := len(j.part.Parent.Children) == 2
+	switch j.part.Parent.Type {
+	case "multipart/mixed":
+		return true
+	case "multipart/alternative":
+		return two
+	case "multipart/related":
+		return two && (first.Type == "text/plain" || ct.hasHTML) // never plain text in place of HTML
+	}
+	return false
 }
 
 // correlated: X-MS-TNEF-Correlator, or Message-ID, is that of the stream.
@@ -61,13 +79,13 @@ func isBodyText(p *rawmime.Part) bool {
 	return (p.Type == "text/plain" || p.Type == "text/html" || p.Type == "text/enriched") && p.Disposition != "attachment" && p.Name() == ""
 }
 
-// textOf decodes the text of a body part.
-func (j *job) textOf(p *rawmime.Part) string {
+// textOf decodes the text of a body part, at most about limit octets of it.
+func (j *job) textOf(p *rawmime.Part, limit int) string {
 	for p.IsMultipart() {
 		p = p.Children[0]
 	}
 	body := p.Body(j.msg)
-	out, known := rawmime.Decode(nil, body[:min(len(body), compareMax)], p.Encoding)
+	out, known := rawmime.Decode(nil, body[:min(len(body), limit)], p.Encoding)
 	if !known {
 		return ""
 	}

@@ -6,20 +6,42 @@ import (
 	"strings"
 
 	"github.com/coexist-mail/coexist/tnef/mapi"
+	"github.com/coexist-mail/coexist/tnef/rawmime"
 )
 
 // headerWriter collects generated header fields.
-type headerWriter struct{ bytes.Buffer }
+type headerWriter struct {
+	bytes.Buffer
+	// present is a header that has some fields already: those are not written.
+	present []byte
+}
+
+// has tells whether one of these fields is there already.
+func (h *headerWriter) has(names ...string) bool {
+	for _, n := range names {
+		if rawmime.Count(h.present, n) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// field writes a field whose value needs neither encoding nor folding.
+func (h *headerWriter) field(name, value string) {
+	if !h.has(name) {
+		h.WriteString(name + ": " + value + "\r\n")
+	}
+}
 
 func (h *headerWriter) text(name, value string) {
 	if value = cleanText(value); value != "" {
-		h.WriteString(name + ": " + encodeText(value, len(name)+2) + "\r\n")
+		h.field(name, encodeText(value, len(name)+2))
 	}
 }
 
 func (h *headerWriter) addresses(name string, list []mapi.Mailbox) {
 	if len(list) > 0 {
-		h.WriteString(name + ": " + addressList(list, len(name)+2) + "\r\n")
+		h.field(name, addressList(list, len(name)+2))
 	}
 }
 
@@ -35,19 +57,23 @@ func (h *headerWriter) ids(name, value string) {
 		}
 	}
 	if len(list) > 0 {
-		h.WriteString(name + ": " + foldWords(strings.Join(list, " "), len(name)+2) + "\r\n")
+		h.field(name, foldWords(strings.Join(list, " "), len(name)+2))
 	}
 }
 
-// messageHeader makes the header of a message from its properties ([MS-OXCMAIL] 2.1.3.1), without MIME fields. Blind copies are not
-// told.
-func messageHeader(m *Message) []byte {
-	h := &headerWriter{}
+// messageHeader makes the header of a message from its properties ([MS-OXCMAIL] 2.1.3.1), without MIME fields, and without those that
+// present has. Blind copies are not told.
+func messageHeader(m *Message, present []byte) []byte {
+	h := &headerWriter{present: present}
 	writeDate(h, m)
-	writeOriginators(h, m)
-	to, cc := recipientsOf(m)
-	h.addresses("To", to)
-	h.addresses("Cc", cc)
+	if !h.has("From") {
+		writeOriginators(h, m)
+	}
+	if !h.has("To", "Cc", "Bcc") {
+		to, cc := recipientsOf(m)
+		h.addresses("To", to)
+		h.addresses("Cc", cc)
+	}
 	h.text("Subject", subjectOf(m))
 	h.ids("Message-ID", m.Props.Text(mapi.TagInternetMessageID))
 	h.ids("In-Reply-To", m.Props.Text(mapi.TagInReplyToID))
@@ -62,7 +88,7 @@ func writeDate(h *headerWriter, m *Message) {
 	for _, id := range []mapi.ID{mapi.TagClientSubmitTime, mapi.TagMessageDeliveryTime, mapi.TagCreationTime, mapi.TagLastModificationTime} {
 		x := m.Props.Find(id)
 		if t, ok := x.Time(); ok {
-			h.WriteString("Date: " + formatDate(t, x.Attribute == 0) + "\r\n")
+			h.field("Date", formatDate(t, x.Attribute == 0))
 			return
 		}
 	}
@@ -189,7 +215,7 @@ func nextString(b []byte, unicode bool, codepage int) (string, []byte) {
 
 // writeFlags: importance, sensitivity, thread, receipt ([MS-OXCMAIL] 2.1.3.1.1 and on).
 func writeFlags(h *headerWriter, m *Message) {
-	if v, ok := m.Props.Int(mapi.TagImportance); ok {
+	if v, ok := m.Props.Int(mapi.TagImportance); ok && !h.has("Importance", "X-Priority", "Priority", "X-MSMail-Priority") {
 		switch v {
 		case 0:
 			h.WriteString("Importance: low\r\nX-Priority: 5\r\n")
@@ -199,12 +225,12 @@ func writeFlags(h *headerWriter, m *Message) {
 	}
 	if v, ok := m.Props.Int(mapi.TagSensitivity); ok {
 		if s := map[int64]string{1: "Personal", 2: "Private", 3: "Company-Confidential"}[v]; s != "" {
-			h.WriteString("Sensitivity: " + s + "\r\n")
+			h.field("Sensitivity", s)
 		}
 	}
 	h.text("Thread-Topic", m.Props.Text(mapi.TagConversationTopic))
 	if b := m.Props.Bytes(mapi.TagConversationIndex); len(b) > 0 && len(b) < 700 {
-		h.WriteString("Thread-Index: " + base64.StdEncoding.EncodeToString(b) + "\r\n")
+		h.field("Thread-Index", base64.StdEncoding.EncodeToString(b))
 	}
 	if words := m.Props.FindString(mapi.SetPublicStrings, "Keywords").Texts(); len(words) > 0 {
 		h.text("Keywords", strings.Join(words, ", "))

@@ -300,7 +300,7 @@ func (b *builder) messageEntity(m *Message, title string, index int) *entity {
 	}
 	return &entity{
 		mediaType: "message/rfc822", name: shortenName(name + ".eml"), disposition: "attachment",
-		message: &messageEntity{header: messageHeader(m), root: b.content(m).entity()},
+		message: &messageEntity{header: messageHeader(m, nil), root: b.content(m).entity()},
 	}
 }
 

@@ -89,7 +89,7 @@ func convertEvent(s *Source, k kind) (*Object, error) {
 		}
 	}
 	w.End("VCALENDAR")
-	return &Object{Method: k.method, Component: k.component, Data: w.Bytes(), Warnings: e.warnings}, nil
+	return &Object{Method: k.method, Component: k.component, Data: w.Bytes(), Text: e.summaryText(), Warnings: e.warnings}, nil
 }
 
 // writeZones writes a VTIMEZONE for every zone that is referred to (RFC 5545 3.2.19), for the years of the meeting.
@@ -156,6 +156,10 @@ func (e *event) readTimes() error {
 		o.instType = instMaster
 	}
 	e.readInstance(o)
+	if e.uid == "" && o.hasTime && !e.isReply() && e.method != "CANCEL" {
+		e.uid = derivedUID(o.summary, e.from().Address, formatUTC(e.zone.utc(o.start)))
+		e.warn("the meeting has no identity: it was given one, which answers can't be matched by")
+	}
 	if e.uid == "" || !o.hasTime && e.method != "CANCEL" && e.method != "REPLY" {
 		return ErrIncomplete
 	}

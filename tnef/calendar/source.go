@@ -40,7 +40,10 @@ type Object struct {
 	Method    string // "REQUEST"
 	Component string // "VEVENT" or "VTODO"
 	Data      []byte // text/calendar in UTF-8, lines with CRLF
-	Warnings  []string
+	// Text says in a few lines, with CRLF, what the object is about and when and where, for people whose program does not read
+	// iCalendar; of use where the message has no body.
+	Text     string
+	Warnings []string
 }
 
 // Errors of Convert.

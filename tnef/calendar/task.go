@@ -14,11 +14,15 @@ var taskStates = map[int64]string{0: "NEEDS-ACTION", 1: "IN-PROCESS", 2: "COMPLE
 
 // convertTask writes a VTODO (RFC 5545 3.6.2). The properties are those of the task itself, also when a message carries it.
 func convertTask(s *Source, k kind) (*Object, error) {
+	t := &taskObject{people: newPeople(s), kind: k}
 	uid := taskUID(s.Props)
+	if uid == "" && k.method != "REPLY" && s.summary() != "" { // a task of one's own need not have an identity
+		start, due := t.days()
+		uid = derivedUID(s.summary(), s.from().Address, start+due)
+	}
 	if uid == "" {
 		return nil, ErrIncomplete
 	}
-	t := &taskObject{people: newPeople(s), kind: k}
 	w := &writer{}
 	w.header(k.method)
 	w.Begin("VTODO")
@@ -36,7 +40,7 @@ func convertTask(s *Source, k kind) (*Object, error) {
 	t.writeAlarm(w)
 	w.End("VTODO")
 	w.End("VCALENDAR")
-	return &Object{Method: k.method, Component: k.component, Data: w.Bytes(), Warnings: t.warnings}, nil
+	return &Object{Method: k.method, Component: k.component, Data: w.Bytes(), Text: t.summaryText(), Warnings: t.warnings}, nil
 }
 
 type taskObject struct {

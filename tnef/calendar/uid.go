@@ -2,6 +2,7 @@ package calendar
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
@@ -100,4 +101,11 @@ func searchUID(p *mapi.Props) string {
 		return s
 	}
 	return strings.Trim(strings.TrimSpace(p.Text(mapi.TagInternetMessageID)), "<>")
+}
+
+// derivedUID makes an identity, for an object that has none, of what stays the same when the same object is converted again (RFC 5545 3.8.4.7 asks
+// for one that is unique).
+func derivedUID(parts ...string) string {
+	h := sha256.Sum256([]byte(strings.Join(parts, "\x00")))
+	return "coexist-" + hex.EncodeToString(h[:16])
 }

@@ -157,4 +157,23 @@ func ListText(p *mapi.Props, members []mapi.Mailbox) string {
 	return b.String()
 }
 
+// Text names a contact, its company, its addresses and telephone numbers in a few lines with CRLF; "" when there are none.
+func Text(p *mapi.Props) string {
+	var b strings.Builder
+	line := func(name, value string) {
+		if value = oneLine(value); value != "" {
+			b.WriteString(name + value + "\r\n")
+		}
+	}
+	line("", Name(p))
+	line("", p.Text(tagCompany))
+	for _, a := range Addresses(p) {
+		line("E-mail: ", a.Address)
+	}
+	for _, t := range phones {
+		line("Telephone: ", p.Text(t.id))
+	}
+	return b.String()
+}
+
 func oneLine(s string) string { return contentline.OneLine(s) }
