@@ -62,7 +62,7 @@ func (g *Gateway) pass(s *state, it *spool.Item, top, body []byte, side routing.
 		}
 	}
 	if it.Kind == spool.Mail {
-		top = g.loops.Append(top, g.loops.Inspect(body[own:]), it.MessageID, loop.Passage{From: it.Source, To: side})
+		top = g.loops.Append(top, g.loops.Inspect(body[own:]), it.MessageID, loop.Passage{From: it.Source, To: side}, it.Received)
 	}
 	return s.firewall.Apply(message.Boundary{From: it.Source, To: side}, append(top, body[:own]...), msg)
 }

@@ -50,7 +50,7 @@ func detector(t testing.TB, o loop.Options) (*loop.Detector, *clock) {
 // pass is one passage of msg: what the gateway does with it.
 func pass(d *loop.Detector, msg []byte, from, to routing.Side) []byte {
 	s := d.Inspect(msg)
-	return append(d.Append(nil, s, message.Inspect(msg).MessageID, loop.Passage{From: from, To: to}), msg...)
+	return append(d.Append(nil, s, message.Inspect(msg).MessageID, loop.Passage{From: from, To: to}, time.Time{}), msg...)
 }
 
 func passages(pairs ...routing.Side) (p []loop.Passage) {
@@ -201,7 +201,7 @@ func TestFirewall(t *testing.T) {
 			t.Fatalf("passage %d: count %d", n, s.Count)
 		}
 		p := loop.Passage{From: routing.Internet, To: routing.Cloud}
-		msg = f.Apply(message.Boundary{From: p.From, To: p.To}, d.Append(nil, s, id, p), msg).Bytes()
+		msg = f.Apply(message.Boundary{From: p.From, To: p.To}, d.Append(nil, s, id, p, time.Time{}), msg).Bytes()
 		if got := bytes.Count(msg, []byte(loop.Field)); got != 1 {
 			t.Fatalf("%d trace fields", got)
 		}
@@ -365,7 +365,7 @@ func FuzzInspect(f *testing.F) {
 		if n := s.Count + s.Renamed; n == 1 && !strings.Contains(strings.ToLower(strings.Join(strings.Fields(string(msg)), "")), strings.ToLower(genuine[len("X-Coexist-Trace:"):])) {
 			t.Errorf("%+v of %q", s, msg)
 		}
-		out := d.Append(nil, s, id, loop.Passage{From: routing.OnPrem, To: routing.Cloud})
+		out := d.Append(nil, s, id, loop.Passage{From: routing.OnPrem, To: routing.Cloud}, time.Time{})
 		if again := d.Inspect(append(out, mail...)); again.Count != max(s.Count, s.Renamed)+1 {
 			t.Errorf("%+v became %+v", s, again)
 		}

@@ -106,10 +106,14 @@ func (d *Detector) Inspect(msg []byte) State {
 }
 
 // Append appends the trace field of a message, which Inspect found in state s and which now passes, to dst. messageID is its
-// Message-ID, as message.Inspect gives it. Each copy for a side has its own field.
-func (d *Detector) Append(dst []byte, s State, messageID string, p Passage) []byte {
+// Message-ID, as message.Inspect gives it; at is when it was received, so that every attempt to deliver it has the same field (the zero
+// time is now). Each copy for a side has its own field.
+func (d *Detector) Append(dst []byte, s State, messageID string, p Passage, at time.Time) []byte {
+	if at.IsZero() {
+		at = d.o.Clock()
+	}
 	e := entry{
-		gateway: d.o.Gateway, count: min(max(s.Count, s.Renamed), maxCount-1) + 1, time: d.o.Clock(), message: messageDigest(messageID),
+		gateway: d.o.Gateway, count: min(max(s.Count, s.Renamed), maxCount-1) + 1, time: at, message: messageDigest(messageID),
 		path: append(slices.Clone(s.Path), p),
 	}
 	e.path = e.path[max(0, len(e.path)-maxPath):]
