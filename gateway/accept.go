@@ -44,8 +44,8 @@ func (g *Gateway) Refused(c inbound.Client, from routing.Side, sender string, d 
 	g.metrics.refused(d.Reason, from)
 	g.log.Info("refused", "from", sender, "to", d.Recipient, "source", from, "client", c.Addr, "helo", c.Helo,
 		"reply", d.Reply.String(), "reason", d.Reason, "why", d.Why)
-	g.trace.Append(trace.Event{Time: g.now(), Event: trace.Refused, Sender: sender, Recipient: d.Recipient, Side: string(from),
-		Reply: d.Reply.String(), Reason: string(d.Reason)})
+	g.trace.Append(trace.Event{Time: g.now(), Event: trace.Refused, Sender: sender, Recipient: d.Recipient,
+		Reply: d.Reply.String(), Reason: string(d.Reason) + ", from " + string(from)})
 }
 
 // Begin names a message and starts its buffer with the Received field, so that the octets that are spooled and converted are those

@@ -6,23 +6,24 @@ package message
 type Envelope struct {
 	// ReversePath is the argument of MAIL FROM without angle brackets, in wire form (local part quoted where RFC 5321 4.1.2
 	// asks for it). Empty is the null reverse-path <>.
-	ReversePath string
-	Recipients  []Recipient
+	ReversePath string      `json:"reverse_path"`
+	Recipients  []Recipient `json:"recipients,omitempty"`
 	// Body is the BODY parameter: "", "7BIT", "8BITMIME" (RFC 6152) or "BINARYMIME" (RFC 3030).
-	Body string
+	Body string `json:"body,omitempty"`
 	// UTF8 is true when the client gave SMTPUTF8 (RFC 6531).
-	UTF8 bool
+	UTF8 bool `json:"utf8,omitempty"`
 	// EnvelopeID is the decoded ENVID (RFC 3461 4.4), Return is FULL, HDRS or empty (RFC 3461 4.3).
-	EnvelopeID string
-	Return     string
+	EnvelopeID string `json:"envelope_id,omitempty"`
+	Return     string `json:"return,omitempty"`
 }
 
 // Recipient is one RCPT TO with its DSN parameters.
 type Recipient struct {
 	// Address is the forward-path without angle brackets, in wire form.
-	Address string
+	Address string `json:"address"`
 	// Notify holds NEVER, or any of SUCCESS, FAILURE and DELAY (RFC 3461 4.1); empty when the client gave none.
-	Notify []string
+	Notify []string `json:"notify,omitempty"`
 	// ORcptType and ORcpt are the decoded ORCPT (RFC 3461 4.2): "rfc822" and the address; empty when the client gave none.
-	ORcptType, ORcpt string
+	ORcptType string `json:"orcpt_type,omitempty"`
+	ORcpt     string `json:"orcpt,omitempty"`
 }
