@@ -134,6 +134,11 @@ func parseDomain(s string) (ascii string, literal bool, err error) {
 	if err != nil {
 		return "", false, fmt.Errorf("internationalized domain: %w", err)
 	}
+	for label := range strings.SplitSeq(ascii, ".") { // characters that the mapping drops, such as U+200B, may leave nothing
+		if label == "" {
+			return "", false, errors.New("empty label in the domain")
+		}
+	}
 	return ascii, false, nil
 }
 

@@ -149,7 +149,7 @@ func TestDecodeIMCEA(t *testing.T) {
 // What was parsed and is written again is the same mailbox, and nothing that could break out of an SMTP command gets through.
 func FuzzParseMailbox(f *testing.F) {
 	for _, s := range []string{"AdeleV@contoso.com", `"a \"b\" \\c"@contoso.com`, "a@[IPv6:::1]", "jürgen@münchen.contoso.com", `""@x`, "a@xn--mnchen-3ya.com",
-		"a@b@c", "\"a\rb\"@x", "@a:b@c", "a@x.", "a@\u2024.com", "a@\uff0ecom"} {
+		"a@b@c", "\"a\rb\"@x", "@a:b@c", "a@x.", "a@\u2024.com", "0@\u200b", "a@\u200b.com", "a@\uff0ecom"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {

@@ -249,7 +249,9 @@ func (k *killing) verify() {
 	}
 	for key := range k.acked {
 		if arrived[key] == 0 {
-			k.t.Errorf("message and recipient %s was acknowledged and is lost", key)
+			n, _, _ := strings.Cut(key, " ")
+			story, _ := exec.Command(k.program, "trace", "--message-id", "<"+n+"@fabrikam.com>", "--config", filepath.Join(k.dir, "coexist.toml")).CombinedOutput()
+			k.t.Errorf("message and recipient %s was acknowledged and is lost:\n%s", key, story)
 		}
 	}
 	k.t.Logf("%d sent, %d acknowledged, %d arrived, %d of them again, in %d kills", len(k.sent), len(k.acked), len(arrived), duplicates, kills)
