@@ -290,6 +290,7 @@ func (g *Gateway) Run() error {
 	g.watching.Go(func() { g.directory.Run(g.watch) })
 	g.watching.Go(func() { g.maintainFilter(g.watch) })
 	g.watching.Go(func() { g.expiry.Run(g.watch) })
+	g.awaitView()
 	g.scheduler.Start()
 	errs := make(chan error, len(g.listeners)+1)
 	for _, l := range g.listeners {
@@ -309,6 +310,18 @@ func (g *Gateway) Run() error {
 		all = append(all, err)
 	}
 	return errors.Join(all...)
+}
+
+// firstView is how long clients wait for a greeting while the directory is read for the first time: better than a 451.
+const firstView = 5 * time.Second
+
+// awaitView returns when there is a view, when it is known that there is none, or when the time is over.
+func (g *Gateway) awaitView() {
+	for end := time.Now().Add(firstView); time.Now().Before(end) && g.watch.Err() == nil; time.Sleep(5 * time.Millisecond) {
+		if g.directory.View() != nil || g.directory.Status().LastError != "" {
+			return
+		}
+	}
 }
 
 // drainGrace is how long deliveries that were cut may take to notice.

@@ -177,7 +177,13 @@ func (k *killing) load(client int, stop <-chan struct{}) {
 		var replies bytes.Buffer
 		// An error is a kill: nothing is known of the message then.
 		if err := send(&replies, "127.0.0.1", k.addr, "someone@fabrikam.com", asked, numbered(n)); err == nil && strings.Contains(replies.String(), "END: 250 2.0.0 ") {
-			k.note(k.acked, keys)
+			var accepted []string // a recipient may be put off alone
+			for i, a := range asked {
+				if strings.Contains(replies.String(), a+": 250 ") {
+					accepted = append(accepted, keys[i])
+				}
+			}
+			k.note(k.acked, accepted)
 		}
 	}
 }
