@@ -96,7 +96,10 @@ func (g *Gateway) heed(side routing.Side, results []outbound.Result) {
 			if g.sideHolds.set(side, advice, g.now()) {
 				g.log.Error("ALARM: mail to the side is held", "side", side, "rule", advice.Rule, "reply", oneLine(replyText(res.Reply)), "fix", advice.Alarm)
 			}
-		case outbound.RetryRecipient, outbound.BackOffHop:
+		case outbound.BackOffHop:
+			res.Outcome = outbound.Deferred
+			g.log.Warn("a next hop throttles us", "side", side, "next_hop", res.Host, "rule", advice.Rule, "reply", oneLine(replyText(res.Reply)), "fix", advice.Alarm)
+		case outbound.RetryRecipient:
 			res.Outcome = outbound.Deferred
 		}
 	}
