@@ -187,3 +187,12 @@ func TestAuth(t *testing.T) {
 	}
 	g.WaitInternet(1)
 }
+
+// A device on-prem that gives each of its messages the same Message-ID, and writes to a group with members on its own side, or to an alias
+// that is sent back under another address, is no loop.
+func TestConstantMessageIDIsNoLoop(t *testing.T) {
+	g := gatewaytest.Start(t)
+	for range 6 {
+		g.Send(routing.OnPrem, "printer@contoso.com", []string{"salesteam@contoso.com", "lidiah@contoso.com"}, "Message-ID: <1@printer.contoso.com>\r\nSubject: scan\r\n\r\nbody\r\n")
+	}
+}
