@@ -131,11 +131,7 @@ type holdListCmd struct {
 
 // Run prints a line for each hold.
 func (c *holdListCmd) Run(s *streams) error {
-	cfg, err := c.load()
-	if err != nil {
-		return err
-	}
-	q, err := gateway.OpenQueue(cfg)
+	q, err := c.openQueue()
 	if err != nil {
 		return err
 	}

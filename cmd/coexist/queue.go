@@ -12,6 +12,15 @@ import (
 	"github.com/coexist-mail/coexist/gateway/spool"
 )
 
+// openQueue is the queue of the gateway that the configuration is for.
+func (f configFlag) openQueue() (gateway.Queue, error) {
+	cfg, err := f.load()
+	if err != nil {
+		return nil, err
+	}
+	return gateway.OpenQueue(cfg)
+}
+
 type queueCmd struct {
 	List    queueListCmd `cmd:"" help:"List the queue, next attempt first."`
 	Show    queueShowCmd `cmd:"" help:"Show messages of the queue."`
@@ -28,11 +37,7 @@ type queueListCmd struct {
 
 // Run prints a line for each message.
 func (c *queueListCmd) Run(s *streams) error {
-	cfg, err := c.load()
-	if err != nil {
-		return err
-	}
-	q, err := gateway.OpenQueue(cfg)
+	q, err := c.openQueue()
 	if err != nil {
 		return err
 	}
@@ -154,11 +159,7 @@ func doVerb(f configFlag, ids []string, s *streams, verb string) error {
 
 // eachID does something to each message, and goes on after one that fails.
 func eachID(f configFlag, ids []string, s *streams, do func(context.Context, gateway.Queue, string) error) error {
-	cfg, err := f.load()
-	if err != nil {
-		return err
-	}
-	q, err := gateway.OpenQueue(cfg)
+	q, err := f.openQueue()
 	if err != nil {
 		return err
 	}
