@@ -153,7 +153,8 @@ func (x *index) readHead() error {
 	if err != nil {
 		return err
 	}
-	if string(head[:8]) != indexMagic || x.count < 0 || info.Size() != indexHead+int64(x.count)*entrySize+int64(len(tail)) {
+	// The count is bounded before it is multiplied: a damaged one would overflow to the right size.
+	if string(head[:8]) != indexMagic || x.count < 0 || int64(x.count) > info.Size()/entrySize || info.Size() != indexHead+int64(x.count)*entrySize+int64(len(tail)) {
 		return fmt.Errorf("index of %d octets with %d entries", info.Size(), x.count)
 	}
 	if _, err := x.f.ReadAt(tail[:], info.Size()-int64(len(tail))); err != nil {
