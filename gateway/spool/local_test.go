@@ -64,11 +64,15 @@ func TestPutAndReadAfterReopening(t *testing.T) {
 		_, err = s.Open(bg, id)
 		wantErr(t, "open of a removed item", err, ErrNotFound)
 	}
-	if files, _ := os.ReadDir(filepath.Join(dir, "bodies")); len(files) != 0 {
-		t.Errorf("%d body files are left", len(files))
-	}
 	if st := s.Stats(); st.Messages != 0 || st.Bytes != 0 || !st.Oldest.IsZero() {
 		t.Errorf("stats of an empty store: %+v", st)
+	}
+	// Files go after the answer, so wait for the committer.
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if files, _ := os.ReadDir(filepath.Join(dir, "bodies")); len(files) != 0 {
+		t.Errorf("%d body files are left", len(files))
 	}
 }
 
