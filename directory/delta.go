@@ -151,7 +151,7 @@ func (e *editor) move(m Move) error {
 	e.containerIndex.remove(e.containerHash(e.containers.at(id)), id)
 	c := container{parent: parent, rdn: string([]byte(rdn))}
 	e.containers.set(id, c)
-	e.containerIndex.insert(e.containerHash(c), id)
+	e.containerIndex.insert(e.containerHash(c), newPlace(id, 0))
 	return nil
 }
 
@@ -183,7 +183,7 @@ func (e *editor) merge(from, to uint32) error {
 		e.containerIndex.remove(e.containerHash(c), id)
 		c.parent = to
 		e.containers.set(id, c)
-		e.containerIndex.insert(e.containerHash(c), id)
+		e.containerIndex.insert(e.containerHash(c), newPlace(id, 0))
 	}
 	return nil
 }

@@ -338,8 +338,9 @@ func TestGrowsByApplying(t *testing.T) {
 		}
 		churned = next
 	}
-	if !churned.Wasteful() {
-		t.Errorf("%d bytes wasted of %d are not thought worth a compaction", churned.waste, churned.arena.bytes())
+	// Each change moves some records out of the chunk with the most waste: 700 records of 15 KB were replaced.
+	if bytes := churned.arena.bytes(); churned.Wasteful() || churned.waste > chunkBytes+bytes/wasteShare {
+		t.Errorf("%d bytes wasted of %d", churned.waste, bytes)
 	}
 	compact := churned.Compact()
 	if compact.Wasteful() || compact.Stats().Bytes > churned.Stats().Bytes*3/4 {

@@ -3,7 +3,6 @@ package directory
 import (
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"slices"
 )
 
@@ -20,12 +19,13 @@ type editor struct {
 	enc            encoder
 	key            []byte
 	bulk           bool // only DNs and GUIDs are indexed yet
+	dropped        int  // records that were taken out
 }
 
 // newEditor begins with nothing.
 func newEditor() *editor {
 	e := &editor{index: newTable(0), containerIndex: newTable(0)}
-	e.v.seed = maphash.MakeSeed()
+	e.v.seed = newSeed()
 	e.v.dict = newDict()
 	e.begin()
 	e.containers.add(container{})
@@ -66,6 +66,8 @@ func (e *editor) sync() {
 
 // finish gives the view. The editor must not be used after it.
 func (e *editor) finish() *View {
+	e.evacuate()
+	e.index.settle()
 	e.arena.release()
 	e.sync()
 	v := e.v
@@ -92,7 +94,7 @@ func (e *editor) container(dn string) (uint32, error) {
 	if !ok {
 		c := container{parent: parent, rdn: string([]byte(rdn))}
 		id = e.containers.add(c)
-		e.containerIndex.insert(e.containerHash(c), id)
+		e.containerIndex.insert(e.containerHash(c), newPlace(id, 0))
 	}
 	if len(e.parents) < 1<<16 {
 		e.parents[string([]byte(dn))] = id
@@ -106,7 +108,7 @@ func (e *editor) containerHash(c container) uint32 {
 }
 
 // keys calls f with what a record is found by. While a view is built that is only what is needed for it: the rest is indexed in the end.
-func (e *editor) keys(rec record, f func(hash uint32)) {
+func (e *editor) keys(rec record, f func(hash uint32, offset int)) {
 	k := keyer{v: &e.v, buf: e.key}
 	k.identity(rec, f)
 	if !e.bulk {
@@ -150,7 +152,7 @@ func (e *editor) store() (uint32, error) {
 	}
 	copy(room, e.enc.b)
 	rec := recordAt(room)
-	e.keys(rec, func(h uint32) { e.index.insert(h, loc) })
+	e.keys(rec, func(h uint32, offset int) { e.index.insert(h, newPlace(loc, offset)) })
 	if k := rec.kind(); k != phantom {
 		e.v.objects[k]++
 		e.v.addresses += e.v.addressesOf(rec)
@@ -161,12 +163,14 @@ func (e *editor) store() (uint32, error) {
 // drop takes a record out of the index and the counts. Its bytes stay for older views.
 func (e *editor) drop(loc uint32) {
 	rec := recordAt(e.arena.at(loc))
-	e.keys(rec, func(h uint32) { e.index.remove(h, loc) })
+	e.keys(rec, func(h uint32, _ int) { e.index.remove(h, loc) })
 	if k := rec.kind(); k != phantom {
 		e.v.objects[k]--
 		e.v.addresses -= e.v.addressesOf(rec)
 	}
-	e.v.waste += (len(rec) + unit - 1) / unit * unit
+	e.arena.spoil(loc, rec)
+	e.dropped++
+	e.v.waste += padded(len(rec))
 }
 
 // memberIDs gives the numbers of the objects with these DNs, ascending and distinct. A DN that the view does not hold gets a phantom.

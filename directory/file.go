@@ -26,8 +26,8 @@ type FileConfig struct {
 	Log      *slog.Logger     // default: no log
 }
 
-// FileSource is a [Source] from an LDIF file. The file is looked at every second, and read when it is another one or has other content. A file that is missing, broken or
-// empty leaves the last view in place, and so does one that is still being written.
+// FileSource is a [Source] from an LDIF file. The file is looked at every second, and read when it is another one or has other content. A file that is missing, broken, cut
+// off or empty leaves the last view in place, and so does one that is still being written.
 type FileSource struct {
 	holder
 	path string
@@ -48,6 +48,7 @@ type fileState struct {
 	Ctime    time.Time
 	Hash     []byte // SHA-256 of the content
 	Settled  bool   // the file was not changed just before it was read, so that a later change shows in its times
+	Ended    bool   // its last line has a line end
 }
 
 // same tells whether nothing shows that the file changed.
@@ -241,10 +242,11 @@ func (f *FileSource) read(ctx context.Context, at time.Time) (*View, fileState, 
 	}
 	in := &sumReader{ctx: ctx, r: file, sum: sha256.New()}
 	var view *View
-	if f.View() == nil || state.Size != f.loaded.Size || !in.is(f.loaded.Hash) {
+	state.Ended = f.loaded.Ended
+	if old := f.View(); old == nil || state.Size != f.loaded.Size || !in.is(f.loaded.Hash) {
 		if _, err = file.Seek(0, io.SeekStart); err == nil {
 			in.sum.Reset()
-			view, err = ReadLDIF(in, f.path)
+			view, err = f.parse(in, old, &state)
 		}
 	}
 	if in.err != nil {
@@ -256,6 +258,22 @@ func (f *FileSource) read(ctx context.Context, at time.Time) (*View, fileState, 
 	state.Hash = in.sum.Sum(nil)
 	state.Settled = state.settled(at)
 	return view, state, err
+}
+
+// parse makes a view of the file, unless that seems to have been cut off since the old view was made.
+func (f *FileSource) parse(in io.Reader, old *View, state *fileState) (*View, error) {
+	view, end, err := readLDIF(in, f.path)
+	if err != nil {
+		return nil, err
+	}
+	state.Ended = end.ended
+	if old == nil {
+		return view, nil
+	}
+	if err := cutOff(view, old, end, f.loaded.Ended); err != nil {
+		return nil, &LDIFError{Name: f.path, Line: end.line, Err: err}
+	}
+	return view, nil
 }
 
 func statFile(path string) (fileState, error) {

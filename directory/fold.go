@@ -13,16 +13,21 @@ import (
 // Letters beyond ASCII never become ASCII (the Kelvin sign is no k): nobody can pass for somebody else's address. Bytes that are no
 // UTF-8 stay as they are.
 func appendFold[S string | []byte](dst []byte, s S) []byte {
-	for len(s) >= 8 {
-		x := uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
-			uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56 // the compiler makes one load of it
+	i := 0
+	for ; i+8 <= len(s); i += 8 {
+		x := load8(s[i:])
 		if x&highBits != 0 {
 			break
 		}
 		dst = binary.LittleEndian.AppendUint64(dst, lower8(x))
-		s = s[8:]
 	}
-	for i := range len(s) {
+	// The rest of a longer text is done as its last eight bytes, of which the first were done before.
+	if rest := len(s) - i; 0 < rest && rest < 8 && i > 0 {
+		if x := load8(s[len(s)-8:]); x&highBits == 0 {
+			return binary.LittleEndian.AppendUint64(dst[:len(dst)-8+rest], lower8(x))
+		}
+	}
+	for ; i < len(s); i++ {
 		c := s[i]
 		if c >= utf8.RuneSelf {
 			return appendFoldUnicode(dst, string(s[i:]))
@@ -30,6 +35,13 @@ func appendFold[S string | []byte](dst []byte, s S) []byte {
 		dst = append(dst, lower[c])
 	}
 	return dst
+}
+
+// load8 gives the first eight bytes. The compiler makes one load of it.
+func load8[S string | []byte](s S) uint64 {
+	_ = s[7]
+	return uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
+		uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
 }
 
 const (
@@ -61,8 +73,54 @@ func equalLower[S string | []byte](s S, folded []byte) bool {
 	if len(s) != len(folded) {
 		return false
 	}
-	for i := range len(s) {
+	i := 0
+	for ; i+8 <= len(s); i += 8 {
+		if !sameLower8(load8(s[i:]), load8(folded[i:])) {
+			return false
+		}
+	}
+	if i > 0 { // as in appendFold
+		return i == len(s) || sameLower8(load8(s[len(s)-8:]), load8(folded[len(s)-8:]))
+	}
+	for ; i < len(s); i++ {
 		if lower[s[i]] != folded[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// sameLower8 tells whether eight ASCII characters fold to these, which they mostly are already.
+func sameLower8(x, folded uint64) bool { return x == folded || lower8(x) == folded }
+
+// sameText is sameASCII, and quick with what is the same in case too.
+func sameText[S string | []byte](a S, b string) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	if 8 <= len(b) && len(b) <= 16 && load8(a) == load8(b) && load8(a[len(b)-8:]) == load8(b[len(b)-8:]) {
+		return true
+	}
+	return string(a) == b || sameASCII(a, b)
+}
+
+// sameASCII tells whether two texts are equal but for the case of letters of ASCII.
+func sameASCII[S string | []byte](a S, b string) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	i := 0
+	for ; i+8 <= len(b); i += 8 {
+		if x, y := load8(a[i:]), load8(b[i:]); x != y && lower8(x) != lower8(y) {
+			return false
+		}
+	}
+	if i > 0 { // as in appendFold
+		x, y := load8(a[len(b)-8:]), load8(b[len(b)-8:])
+		return x == y || lower8(x) == lower8(y)
+	}
+	for ; i < len(b); i++ {
+		if lower[a[i]] != lower[b[i]] {
 			return false
 		}
 	}
@@ -71,6 +129,11 @@ func equalLower[S string | []byte](s S, folded []byte) bool {
 
 // isASCII tells whether s has no byte beyond ASCII.
 func isASCII(s string) bool {
+	for ; len(s) >= 8; s = s[8:] {
+		if load8(s)&highBits != 0 {
+			return false
+		}
+	}
 	for i := range len(s) {
 		if s[i] >= utf8.RuneSelf {
 			return false

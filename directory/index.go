@@ -13,34 +13,35 @@ type keyer struct {
 }
 
 // identity calls f with the hashes of the DN and the GUID of a record.
-func (k *keyer) identity(rec record, f func(hash uint32)) {
+func (k *keyer) identity(rec record, f func(hash uint32, offset int)) {
 	k.buf = appendKeyDN(k.buf[:0], rec.parent(), string(rec.rdn(k.v)))
-	f(k.v.hash(k.buf, classDN))
+	f(k.v.hash(k.buf, classDN), 0)
 	if rec.kind() != phantom {
 		guid := rec.guid()
-		f(k.v.hash(append(k.buf[:0], guid[:]...), classGUID))
+		f(k.v.hash(append(k.buf[:0], guid[:]...), classGUID), 0)
 	}
 }
 
-// values calls f with the hashes of the addresses of a record. A hash can come more than once.
-func (k *keyer) values(rec record, f func(hash uint32)) {
-	for fs := rec.fields(k.v); fs.next(); {
+// values calls f with the hashes of the addresses of a record, and where they stand in it if they are proxies. A hash can come more than once.
+func (k *keyer) values(rec record, f func(hash uint32, offset int)) {
+	fs := rec.fields(k.v)
+	for offset := headerSize; fs.next(); offset = len(rec) - endSize - len(fs.b) {
 		switch fs.tag {
 		case tagProxy:
 			for _, key := range [...]Key{KeyProxy, KeyX500, KeyNotes} {
 				if fs.text.prefixed(keyClass[key].prefix) {
-					f(k.text(fs.text.address(), keyClass[key].class))
+					f(k.text(fs.text.address(), keyClass[key].class), offset)
 					break
 				}
 			}
 		case tagMail:
-			f(k.text(fs.text, classAddress))
+			f(k.text(fs.text, classAddress), 0)
 		case tagMailProxy:
 			if t, ok := rec.proxyAt(k.v, fs.number); ok {
-				f(k.text(t, classAddress))
+				f(k.text(t, classAddress), 0)
 			}
 		case tagLegacyDN:
-			f(k.text(fs.text, classLegacyDN))
+			f(k.text(fs.text, classLegacyDN), 0)
 		case tagMembers:
 			return
 		}
@@ -54,7 +55,7 @@ func (k *keyer) text(t text, c class) uint32 {
 }
 
 // all calls f with every hash that a record is found by.
-func (k *keyer) all(rec record, f func(hash uint32)) {
+func (k *keyer) all(rec record, f func(hash uint32, offset int)) {
 	k.identity(rec, f)
 	k.values(rec, f)
 }
@@ -62,88 +63,117 @@ func (k *keyer) all(rec record, f func(hash uint32)) {
 // partBits is how finely a bulk index is cut while it is made: so that each part stays in a processor's cache.
 const partBits = 6
 
-// pile is a list that grows without being copied, so that little memory is needed beside the index.
+// pile is a list that grows without being copied.
 type pile struct {
-	blocks [][]uint64
+	blocks [][]slot
 	n      int
 }
 
-func (p *pile) add(e uint64) {
-	last := len(p.blocks) - 1
-	if last < 0 || len(p.blocks[last]) == cap(p.blocks[last]) {
-		p.blocks = append(p.blocks, make([]uint64, 0, min(4096, 16+p.n)))
+// piles are the lists of one worker. Their memory is outside of Go's heap, and is given back as a whole.
+type piles struct {
+	parts [1 << partBits]pile
+	mem   []*region
+	room  []slot
+}
+
+func (p *piles) add(e slot) {
+	to := &p.parts[e>>(64-partBits)]
+	last := len(to.blocks) - 1
+	if last < 0 || len(to.blocks[last]) == cap(to.blocks[last]) {
+		to.blocks = append(to.blocks, p.block(min(1024, 16+to.n)))
 		last++
 	}
-	p.blocks[last] = append(p.blocks[last], e)
-	p.n++
+	to.blocks[last] = append(to.blocks[last], e)
+	to.n++
+}
+
+func (p *piles) block(n int) []slot {
+	if len(p.room) < n {
+		mem := newRegion(min(hugePage, 1<<15<<min(len(p.mem), 10)))
+		p.mem, p.room = append(p.mem, mem), mem.slots()
+	}
+	b := p.room[:0:n]
+	p.room = p.room[n:]
+	return b
+}
+
+func (p *piles) free() {
+	for _, mem := range p.mem {
+		mem.free()
+	}
+	*p = piles{}
 }
 
 // bulkIndex makes the index of an arena in which every record is live. It uses all processors, and is several times faster than
 // inserting one hash after another, which misses the cache each time.
 func bulkIndex(v *View, a *arena) table {
 	workers := max(1, min(runtime.GOMAXPROCS(0), 8))
-	parts := make([][1 << partBits]pile, workers)
+	all := make([]piles, workers)
 	eachParallel(workers, len(a.chunks), func(worker, chunk int) {
 		k := keyer{v: v}
-		mine := &parts[worker]
+		mine := &all[worker]
 		for loc, rec := range a.chunkRecords(chunk) {
-			k.all(rec, func(h uint32) {
-				mine[h>>(32-partBits)].add(uint64(h)<<32 | uint64(loc))
-			})
+			k.all(rec, func(h uint32, offset int) { mine.add(newSlot(h, newPlace(loc, offset))) })
 		}
 	})
 	n := 0
-	for w := range parts {
-		for p := range parts[w] {
-			n += parts[w][p].n
+	for w := range all {
+		for p := range all[w].parts {
+			n += all[w].parts[p].n
 		}
 	}
 	t := newTable(n).table
-	bits := 32 - t.shift
-	if bits < partBits { // small: all in one go
-		var all [][]uint64
-		for w := range parts {
-			for p := range parts[w] {
-				all = append(all, parts[w][p].blocks...)
+	groups := 1
+	if hashBits-t.shift >= partBits { // else small: all in one go
+		groups = tableGroups
+	}
+	parts := 1 << partBits / groups // of a group
+	count := len(t.shards) / groups // shards of a group
+	var total atomic.Int64
+	eachParallel(workers, groups, func(_, g int) {
+		var lists [][]slot
+		for p := g * parts; p < (g+1)*parts; p++ {
+			for w := range all {
+				lists = append(lists, all[w].parts[p].blocks...)
 			}
 		}
-		t.n = t.fill(0, len(t.shards), all)
-		return t
-	}
-	var total atomic.Int64
-	span := len(t.shards) >> partBits
-	eachParallel(workers, 1<<partBits, func(_, p int) {
-		var lists [][]uint64
-		for w := range parts {
-			lists = append(lists, parts[w][p].blocks...)
-			parts[w][p] = pile{}
-		}
-		total.Add(int64(t.fill(p*span, span, lists)))
+		total.Add(int64(t.fill(g*count, count, lists)))
 	})
+	for w := range all {
+		all[w].free()
+	}
 	t.n = int(total.Load())
 	return t
 }
 
-// fill makes count shards from the first on, out of all the entries that belong into them, and gives their number.
-func (t *table) fill(first, count int, lists [][]uint64) (n int) {
+// fill makes count shards from the first on, out of all the entries that belong into them, and gives their number. They come part by part, so that what
+// is written stays in the processor's cache.
+func (t *table) fill(first, count int, lists [][]slot) (n int) {
 	sizes := make([]int, count)
-	total := 0
 	for _, l := range lists {
 		for _, e := range l {
-			sizes[uint32(e>>32)>>t.shift-uint32(first)]++
+			sizes[e.hash()>>t.shift-uint32(first)]++
 		}
-		total += len(l)
 	}
-	room := make([]uint64, total+total/4+2*count)
+	total := 0
+	for i := range sizes {
+		sizes[i] = slotsFor(sizes[i])
+		total += sizes[i]
+	}
+	mem := newRegion(8 * total)
+	room := mem.slots()
 	for i, size := range sizes {
-		size = slotsFor(size)
-		t.shards[first+i] = shard{slots: room[:size:size]}
+		t.shards[first+i] = shard{slots: room[:size:size], mem: mem}
 		room = room[size:]
 	}
 	for _, l := range lists {
 		for _, e := range l {
-			s := &t.shards[uint32(e>>32)>>t.shift]
-			if s.put(e, t.shift) {
+			s := &t.shards[e.hash()>>t.shift]
+			added, fits := s.put(e, t.shift)
+			for ; !fits; added, fits = s.put(e, t.shift) {
+				s.resize(len(s.slots)+len(s.slots)/8+8, t.shift)
+			}
+			if added {
 				s.n++
 				n++
 			}

@@ -42,12 +42,19 @@ const maxLine = 64 << 20
 // A file that is damaged, cut off as far as that can be seen, empty, or holds changes rather than content is refused with an [LDIFError]. An attribute that cannot be understood
 // is treated as absent and listed in [View.Warnings].
 func ReadLDIF(r io.Reader, name string) (*View, error) {
+	view, _, err := readLDIF(r, name)
+	return view, err
+}
+
+// readLDIF also tells how the file ends.
+func readLDIF(r io.Reader, name string) (*View, ending, error) {
 	p := newLDIFReader(r, name)
 	b := NewBuilder()
 	if err := p.read(b); err != nil {
-		return nil, err
+		return nil, ending{}, err
 	}
-	return b.Build(), nil
+	end := ending{dn: p.last.dn, line: p.last.line, ended: p.ended, complete: p.foot.result || p.foot.mark}
+	return b.Build(), end, nil
 }
 
 // ldifReader takes an LDIF stream apart into records.
@@ -64,6 +71,10 @@ type ldifReader struct {
 
 	foot    footer
 	entries int
+	last    struct { // entry
+		dn   string
+		line int
+	}
 }
 
 // footer is what ldapsearch says of the search around its result.
@@ -71,6 +82,7 @@ type footer struct {
 	head   bool // '# extended LDIF': a result line follows in the end
 	result bool
 	blank  bool // the last line was an empty one
+	mark   bool // the last line was endMark
 }
 
 func newLDIFReader(r io.Reader, name string) *ldifReader {
@@ -160,6 +172,7 @@ func (p *ldifReader) logical() ([]byte, error) {
 			}
 		}
 		p.foot.blank = len(p.buf) == 0
+		p.foot.mark = strings.EqualFold(string(bytes.TrimSpace(p.buf)), endMark) || p.foot.mark && p.foot.blank
 		if len(p.buf) == 0 || p.buf[0] != '#' {
 			return p.buf, nil
 		}
@@ -266,6 +279,7 @@ func (p *ldifReader) within(acc *accumulator, name string, value []byte) error {
 // finish ends a record.
 func (p *ldifReader) finish(acc *accumulator, b *Builder) error {
 	p.entries++
+	p.last.dn, p.last.line = acc.dn, acc.line
 	if acc.dn == "" {
 		return nil // the root DSE (RFC 4512 section 5.1) is no object of a naming context
 	}

@@ -69,7 +69,7 @@ func (r record) id() uint32     { return binary.LittleEndian.Uint32(r[len(r)-8:]
 func (r record) parent() uint32 { return binary.LittleEndian.Uint32(r[len(r)-4:]) }
 
 func (r record) fields(v *View) fields {
-	return fields{b: r[headerSize : len(r)-endSize], dict: v.dict.strings()}
+	return fields{b: r[headerSize : len(r)-endSize], dict: v.dict.words()}
 }
 
 // rdn is the RDN as it was written.
@@ -85,7 +85,7 @@ func (r record) rdn(v *View) []byte {
 // fields reads the fields of a record, one after another. It never reads past the record, and ends early with bad set when the record is damaged.
 type fields struct {
 	b    []byte
-	dict []string
+	dict []word
 	bad  bool
 
 	tag    uint8
@@ -142,7 +142,7 @@ func (f *fields) uvarint() uint64 {
 
 func (f *fields) word() string {
 	if n := f.uvarint(); n < uint64(len(f.dict)) {
-		return f.dict[n]
+		return f.dict[n].s
 	}
 	f.bad = true
 	return ""

@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"time"
 )
 
@@ -190,8 +191,8 @@ func (v *View) writeSnapshot(out io.Writer, m Meta, id string) error {
 	b = binary.LittleEndian.AppendUint32(b, uint32(len(head)))
 	b = append(b, head...)
 	b = binary.LittleEndian.AppendUint32(b, crc32.Checksum(head, castagnoli))
-	for _, s := range words {
-		b = append(binary.AppendUvarint(b, uint64(len(s))), s...)
+	for _, w := range words {
+		b = append(binary.AppendUvarint(b, uint64(len(w.s))), w.s...)
 	}
 	w.Write(b) // errors stay until Flush
 	for i := range v.containers.n {
@@ -205,6 +206,7 @@ func (v *View) writeSnapshot(out io.Writer, m Meta, id string) error {
 			w.Write(rec)
 		}
 	}
+	runtime.KeepAlive(v)
 	if err := w.Flush(); err != nil {
 		return err
 	}
@@ -214,11 +216,11 @@ func (v *View) writeSnapshot(out io.Writer, m Meta, id string) error {
 	return sum.w.Flush()
 }
 
-func (v *View) words() []string {
+func (v *View) words() []word {
 	if v.dict == nil {
 		return nil
 	}
-	return v.dict.strings()
+	return v.dict.words()
 }
 
 // isLive tells whether the record at loc is the one that the view means by its number.
@@ -371,7 +373,7 @@ func (r *snapshotReader) containers(int64) error {
 			return damaged("a container without a place")
 		}
 		c := container{parent: uint32(parent), rdn: rdn}
-		r.e.containerIndex.insert(r.e.containerHash(c), r.e.containers.add(c))
+		r.e.containerIndex.insert(r.e.containerHash(c), newPlace(r.e.containers.add(c), 0))
 	}
 	return r.checkContainers()
 }

@@ -118,8 +118,12 @@ func (h *holder) Status() Status {
 	age := h.Age(now)
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	polled := h.lastPoll
+	if polled.IsZero() {
+		polled = h.meta.LastRead // before a restart
+	}
 	s := Status{Source: h.name, DC: h.dc, Method: h.method, LagSeconds: h.lag, State: StateOK, Objects: Stats{}.ByKind(),
-		LastChange: timeOrNil(h.meta.LastChange), LastPoll: timeOrNil(h.lastPoll)}
+		LastChange: timeOrNil(h.meta.LastChange), LastPoll: timeOrNil(polled)}
 	if h.lastError != nil {
 		s.State, s.LastError = StateDegraded, h.lastError.Error()
 	}

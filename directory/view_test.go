@@ -349,48 +349,93 @@ func TestRecordsLargerThanAChunk(t *testing.T) {
 }
 
 func TestTable(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		hashes uint32 // bits of the hash that vary
+	}{
+		{"few hashes, so that there are many places to one", 0x0ff000f},
+		{"hashes that follow one another, some over the end of a shard", 0xff003ff},
+		{"only the highest hashes", 0x00001ff},
+		{"all hashes", 1<<hashBits - 1},
+	} {
+		t.Run(c.name, func(t *testing.T) { testTable(t, c.hashes) })
+	}
+}
+
+func testTable(t *testing.T, mask uint32) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	tab := newTable(0)
-	model := map[uint64]bool{}
+	type key struct{ hash, loc uint32 }
+	model := map[key]int{} // the offset
 	check := func() {
 		t.Helper()
 		if tab.n != len(model) {
 			t.Fatalf("%d entries, want %d", tab.n, len(model))
 		}
 		found := 0
-		for e := range model {
-			slots, i := tab.chain(uint32(e >> 32))
-			for ; slots[i] != 0 && slots[i] != e; i = (i + 1) % len(slots) {
-			}
-			if slots[i] == e {
-				found++
+		for k, offset := range model {
+			for slots, i := tab.find(k.hash); slots[i].hash() == k.hash; i++ {
+				if slots[i].loc() == k.loc && slots[i].offset() == offset {
+					found++
+				}
 			}
 		}
 		if found != len(model) {
 			t.Fatalf("%d of %d entries are found", found, len(model))
 		}
+		n := 0
+		for _, s := range tab.shards {
+			for i, e := range s.slots {
+				if e != 0 {
+					n++
+				}
+				if i > 0 && e != 0 && s.slots[i-1] == 0 && home(e.hash(), tab.shift, len(s.slots)) != i {
+					t.Fatalf("slot %d is behind a free one and not at its home", i)
+				}
+			}
+		}
+		if n != len(model) {
+			t.Fatalf("%d slots are taken, want %d", n, len(model))
+		}
 	}
-	for step := range 60_000 {
-		// Few hashes, so that there are long chains, some of them over the end of a shard.
-		hash, value := rng.Uint32()&0xfff000ff, rng.Uint32N(50)+1
-		if step%3 == 2 {
-			tab.remove(hash, value)
-			delete(model, uint64(hash)<<32|uint64(value))
-		} else {
-			tab.insert(hash, value)
-			model[uint64(hash)<<32|uint64(value)] = true
+	for step := range 40_000 {
+		k := key{rng.Uint32()&mask | ^mask&(1<<hashBits-1), rng.Uint32N(50) + 1}
+		switch step % 6 {
+		case 2, 4:
+			tab.remove(k.hash, k.loc)
+			delete(model, k)
+		case 5:
+			other := key{k.hash, k.loc + 100}
+			if _, taken := model[other]; taken {
+				continue
+			}
+			tab.replace(k.hash, k.loc, other.loc)
+			if offset, ok := model[k]; ok {
+				delete(model, k)
+				model[other] = offset
+			}
+		default:
+			tab.insert(k.hash, newPlace(k.loc, step%200))
+			if _, ok := model[k]; !ok {
+				model[k] = step % 200
+				if step%200 > 127 {
+					model[k] = 0
+				}
+			}
 		}
 		if step%2500 == 0 {
 			if step%5000 == 0 {
-				tab = tab.table.edit()
+				old := tab.table
+				tab = old.edit()
+				tab.settle()
 			}
 			check()
 		}
 	}
 	check()
-	for e := range model {
-		tab.remove(uint32(e>>32), uint32(e))
-		delete(model, e)
+	for k := range model {
+		tab.remove(k.hash, k.loc)
+		delete(model, k)
 	}
 	tab.trim()
 	check()

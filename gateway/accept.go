@@ -58,7 +58,7 @@ func (g *Gateway) Begin(sub *inbound.Submission) (*message.Buffer, error) {
 		Hello: sub.Client.Helo, Remote: sub.Client.Addr, By: s.cfg.Hostname, ID: sub.ID, Envelope: sub.Envelope, Time: sub.Received,
 		Session: message.Session{Extended: sub.Client.ESMTP, Authenticated: sub.Client.AuthUser != "", TLS: sub.Client.TLS},
 	}
-	body := message.NewBuffer(g.scratchDir, g.messageMemory())
+	body := g.buffer()
 	if _, err := body.Write(received.Append(nil)); err != nil {
 		body.Close()
 		return nil, fmt.Errorf("beginning the message: %w", err)
@@ -66,18 +66,13 @@ func (g *Gateway) Begin(sub *inbound.Submission) (*message.Buffer, error) {
 	return body, nil
 }
 
-// When many clients are there at once, each message gets less memory before it goes to a file: a thousand of 1 MiB each would take a
-// gigabyte.
-const (
-	manyClients = 200
-	lessMemory  = 64 << 10
-)
+// messageMemory is what all messages on their way may hold in memory together. Past it they go to files, from 16 KiB on: a thousand
+// clients that stop in the middle of a message of 1 MiB would hold a gigabyte.
+const messageMemory = 64 << 20
 
-func (g *Gateway) messageMemory() int64 {
-	if g.server.Connections() > manyClients {
-		return lessMemory
-	}
-	return message.DefaultMemory
+// buffer makes room for a message.
+func (g *Gateway) buffer() *message.Buffer {
+	return message.NewBuffer(g.scratchDir, message.DefaultMemory).Share(g.memory)
 }
 
 // Accept is the second half of a message's way in: it is tried at all its next hops, and acknowledged when it is delivered or
@@ -97,6 +92,7 @@ func (g *Gateway) Accept(sub *inbound.Submission) *smtp.SMTPError {
 		return filtered.reply
 	}
 	it := newItem(sub, header.MessageID)
+	it.Envelope.TLSOptional = header.TLSOptional && !it.Envelope.RequireTLS // RFC 8689 4.1
 	g.noteReceived(it, sub)
 	var reply *smtp.SMTPError
 	if filtered.quarantine != "" {

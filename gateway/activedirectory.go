@@ -17,8 +17,8 @@ import (
 func adConfig(cfg *config.Config, log *slog.Logger) ad.Config {
 	d := &cfg.Directory
 	return ad.Config{
-		URLs: d.URL, BaseDN: d.BaseDN, BindDN: d.BindDN, PasswordFile: d.PasswordFile, CAFile: d.CAFile, StartTLS: d.StartTLS, Plaintext: d.AllowPlaintext,
-		Refresh: d.Refresh, Reconcile: d.Reconcile, Log: log,
+		URLs: d.URL, BaseDNs: d.BaseDN, BindDN: d.BindDN, PasswordFile: d.PasswordFile, Principal: d.Principal, KeytabFile: d.KeytabFile, Krb5Conf: d.Krb5Conf,
+		CAFile: d.CAFile, StartTLS: d.StartTLS, Plaintext: d.AllowPlaintext, Refresh: d.Refresh, Reconcile: d.Reconcile, Log: log,
 	}
 }
 

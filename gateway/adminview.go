@@ -12,8 +12,10 @@ import (
 	"github.com/coexist-mail/coexist/directory"
 	"github.com/coexist-mail/coexist/gateway/admin"
 	"github.com/coexist-mail/coexist/gateway/bounce"
+	"github.com/coexist-mail/coexist/gateway/hygiene"
 	"github.com/coexist-mail/coexist/gateway/inbound"
 	"github.com/coexist-mail/coexist/gateway/outbound"
+	"github.com/coexist-mail/coexist/gateway/recordings"
 	"github.com/coexist-mail/coexist/gateway/spool"
 	"github.com/coexist-mail/coexist/gateway/trace"
 	"github.com/coexist-mail/coexist/routing"
@@ -38,6 +40,9 @@ func (g adminView) Ready() (string, error) {
 
 // DirectoryStatus is what `coexist directory status` prints.
 func (g *Gateway) DirectoryStatus() directory.Status { return g.directory.Status() }
+
+// Recordings are those of dialogues with clients.
+func (g adminView) Recordings() *recordings.Store { return g.recordings }
 
 // FlushTrace writes the events that are still in memory.
 func (g adminView) FlushTrace() { g.trace.Flush() }
@@ -68,6 +73,7 @@ func (g adminView) QueueDo(ctx context.Context, verb, id string) error {
 	var err error
 	switch verb {
 	case "retry":
+		g.sideHolds.probeNow()
 		err = g.scheduler.Retry(ctx, id)
 	case "hold":
 		err = g.scheduler.Hold(ctx, id, time.Time{}, "held by an administrator")
@@ -144,6 +150,7 @@ func (g *Gateway) registerGauges() {
 		}
 		return g.directory.Age(g.now()).Seconds()
 	})
+	m.registry.MustRegister(milterFigures{func() []hygiene.SideStats { return g.state.Load().filter.Milters() }})
 	for _, side := range []routing.Side{routing.OnPrem, routing.Cloud, routing.Internet} {
 		m.gauge(string(side)+"_held", "1 while mail to the side is held for a fault of configuration.", func() float64 {
 			if g.sideHolds.get(side) != "" {

@@ -78,7 +78,7 @@ func (g *Gateway) attemptSide(ctx context.Context, it *spool.Item, body []byte, 
 	variant := g.transform(it, body, side)
 	defer variant.close()
 	req.Content = variant.content
-	if variant.eightBit {
+	if variant.eightBit && !req.IsBinary() {
 		req.Body = "8BITMIME"
 	}
 	started := g.now()

@@ -205,7 +205,11 @@ func auditControllers(ctx context.Context, cfg *config.Config) (findings []audit
 		c, cancel := context.WithTimeout(ctx, lookupTimeout)
 		f, err := ad.Probe(c, adConfig(cfg, nil), url)
 		cancel()
-		findings = append(findings, audit.DomainController(audit.Facts{URL: url, Err: err, BindDN: cfg.Directory.BindDN, BaseDN: cfg.Directory.BaseDN,
+		account := cfg.Directory.BindDN
+		if account == "" {
+			account = cfg.Directory.Principal
+		}
+		findings = append(findings, audit.DomainController(audit.Facts{URL: url, Err: err, Account: account, Contexts: f.Contexts,
 			SchemaVersion: f.SchemaVersion, Expected: ad.Exchange2013, SeesDeletions: f.SeesDeletions})...)
 	}
 	return findings

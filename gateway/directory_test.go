@@ -34,7 +34,7 @@ func adTestConfig(t *testing.T, server *adtest.Server) *config.Config {
 	}
 	cfg := config.Default()
 	cfg.DataDir, cfg.Domains, cfg.Admin.Address = dir, []string{"contoso.com"}, "127.0.0.1:1" // nobody serves there
-	cfg.Directory = config.Directory{Source: "ad", URL: []string{server.URL()}, BaseDN: "DC=contoso,DC=test", BindDN: "svc", PasswordFile: secret,
+	cfg.Directory = config.Directory{Source: "ad", URL: []string{server.URL()}, BaseDN: []string{"DC=contoso,DC=test"}, BindDN: "svc", PasswordFile: secret,
 		Refresh: time.Second, Reconcile: time.Minute, MaxAge: time.Hour}
 	cfg.Cloud.RoutingDomain, cfg.Cloud.NextHop, cfg.OnPrem.NextHop = "contoso.mail.onmicrosoft.com", []string{"127.0.0.1:2"}, []string{"127.0.0.1:3"}
 	return cfg

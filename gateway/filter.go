@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -24,13 +26,14 @@ import (
 	"github.com/coexist-mail/coexist/gateway/loop"
 	"github.com/coexist-mail/coexist/gateway/message"
 	"github.com/coexist-mail/coexist/gateway/spool"
+	"github.com/coexist-mail/coexist/gateway/trace"
 	"github.com/coexist-mail/coexist/routing"
 )
 
 // newFilter makes the filter that a configuration asks for. Parts that it does not ask for are off.
 func newFilter(cfg *config.Config) (*hygiene.Filter, error) {
 	h := &cfg.Hygiene
-	o := hygiene.Options{Hostname: cfg.Hostname, Exempt: h.Exempt}
+	o := hygiene.Options{Hostname: cfg.Hostname, Exempt: h.Exempt, MilterStage: hygiene.Stage(h.MilterStage), Tenant: tenantOptions(&cfg.Cloud, cfg.Domains)}
 	if h.Resolver != "" {
 		o.Resolver = lookup.Server(h.Resolver)
 	}
@@ -49,14 +52,6 @@ func newFilter(cfg *config.Config) (*hygiene.Filter, error) {
 	for _, address := range h.Milters {
 		o.Milters = append(o.Milters, hygiene.Milter{Filter: milterFilter(address, h)})
 	}
-	if cfg.Cloud.CheckTenant {
-		o.Tenant = &tenant.Options{ID: cfg.Cloud.TenantID, TrustUnstated: cfg.Cloud.TrustUnstated}
-		for _, d := range append([]string{cfg.Cloud.TenantDomain, cfg.Cloud.RoutingDomain}, cfg.Domains...) {
-			if d != "" {
-				o.Tenant.Domains = append(o.Tenant.Domains, d)
-			}
-		}
-	}
 	if cfg.OnPrem.SpamHeaders {
 		o.Verdict = &verdict.Options{}
 	}
@@ -67,18 +62,33 @@ func newFilter(cfg *config.Config) (*hygiene.Filter, error) {
 	return f, nil
 }
 
+// tenantOptions tell the tenant's mail from others'; nil where any tenant's is taken for it.
+func tenantOptions(c *config.Cloud, shared []string) *tenant.Options {
+	o := &tenant.Options{ID: c.TenantID, TrustUnstated: c.TrustUnstated}
+	if !slices.Contains(c.TenantDomains, "*") {
+		for _, d := range slices.Concat([]string{c.TenantDomain, c.RoutingDomain}, shared, c.TenantDomains) {
+			if d != "" {
+				o.Domains = append(o.Domains, d)
+			}
+		}
+	}
+	if len(o.Domains) == 0 && o.ID == "" {
+		return nil
+	}
+	return o
+}
+
 // reloadFilter makes the filter of a new configuration; the old one goes on when nothing about it changed, since it remembers clients.
 func (g *Gateway) reloadFilter(cfg *config.Config) (*hygiene.Filter, error) {
 	old := g.state.Load()
 	type settings struct {
-		hygiene config.Hygiene
-		cloud   [4]string
-		check   [3]bool
-		domains []string
+		hostname    string
+		hygiene     config.Hygiene
+		tenant      *tenant.Options
+		spamHeaders bool
 	}
 	of := func(c *config.Config) settings {
-		return settings{c.Hygiene, [4]string{c.Hostname, c.Cloud.TenantDomain, c.Cloud.RoutingDomain, c.Cloud.TenantID},
-			[3]bool{c.Cloud.CheckTenant, c.Cloud.TrustUnstated, c.OnPrem.SpamHeaders}, c.Domains}
+		return settings{c.Hostname, c.Hygiene, tenantOptions(&c.Cloud, c.Domains), c.OnPrem.SpamHeaders}
 	}
 	if reflect.DeepEqual(of(old.cfg), of(cfg)) {
 		return old.filter, nil
@@ -111,18 +121,14 @@ func (g *Gateway) maintainFilter(ctx context.Context) {
 
 // hygieneClient is a client as the filters see it.
 func hygieneClient(c inbound.Client, side routing.Side) hygiene.Client {
-	return hygiene.Client{Side: side, Addr: c.Addr, Port: c.Port, Helo: c.Helo, TLS: c.TLS}
+	return hygiene.Client{Side: side, Addr: c.Addr, Port: c.Port, Helo: c.Helo, TLS: c.TLS, AuthUser: c.AuthUser, Listener: c.Listener}
 }
 
-// checkTimeout bounds what is asked at RCPT.
-const checkTimeout = 15 * time.Second
-
-// CheckRecipient asks the filters about a recipient that the router accepts: blocklists, and greylisting. It implements
-// inbound.Handler.
+// CheckRecipient asks the filters about a recipient that the router accepts: blocklists, content filters where that is configured, and
+// greylisting. It implements inbound.Handler.
 func (g *Gateway) CheckRecipient(c inbound.Client, side routing.Side, sender, recipient string) *smtp.SMTPError {
-	ctx, cancel := context.WithTimeout(g.deliveries, checkTimeout)
-	defer cancel()
-	refusal := g.state.Load().filter.Check(ctx, hygieneClient(c, side), sender, recipient)
+	refusal, problems := g.state.Load().filter.Check(g.deliveries, hygieneClient(c, side), message.Envelope{ReversePath: sender}, message.Recipient{Address: recipient})
+	g.noteProblems("", problems)
 	if refusal == nil {
 		return nil
 	}
@@ -130,10 +136,33 @@ func (g *Gateway) CheckRecipient(c inbound.Client, side routing.Side, sender, re
 	return refusal.Reply
 }
 
+// noteProblems logs filters that could not be asked. Of one that is dead each message would say so: the metrics do.
+func (g *Gateway) noteProblems(id string, problems []error) {
+	for _, problem := range problems {
+		level := slog.LevelWarn
+		if errors.Is(problem, milter.ErrNotAsked) {
+			level = slog.LevelDebug
+		}
+		g.log.Log(context.Background(), level, "a filter cannot be asked", "id", id, "error", problem)
+	}
+}
+
+// noteFiltered logs and counts a recipient that the filters refused.
 func (g *Gateway) noteFiltered(id, sender, recipient string, side routing.Side, c inbound.Client, r *hygiene.Refusal) {
 	g.metrics.refused(routing.Reason(r.Reason), side)
+	text := oneLine(replyText(r.Reply))
 	g.log.Info("refused", "id", id, "from", sender, "to", recipient, "source", side, "client", c.Addr, "helo", c.Helo,
-		"reply", oneLine(replyText(r.Reply)), "reason", r.Reason, "why", r.Detail)
+		"reply", text, "reason", r.Reason, "why", r.Detail)
+	g.trace.Append(trace.Event{Time: g.now(), ID: id, Event: trace.Refused, Sender: sender, Recipient: recipient,
+		Reply: text, Reason: string(r.Reason) + ", from " + string(side)})
+}
+
+// refuseMessage logs and counts a message that the filters refused, for each of its recipients.
+func (g *Gateway) refuseMessage(sub *inbound.Submission, r *hygiene.Refusal) *smtp.SMTPError {
+	for _, to := range sub.Envelope.Recipients {
+		g.noteFiltered(sub.ID, sub.Envelope.ReversePath, to.Address, sub.Side, sub.Client, r)
+	}
+	return r.Reply
 }
 
 // examined is what the filters made of a message.
@@ -149,21 +178,16 @@ func (g *Gateway) examine(s *state, sub *inbound.Submission) examined {
 		return examined{reply: reply}
 	}
 	result := s.filter.Examine(g.deliveries, hygieneClient(sub.Client, sub.Side), hygiene.Mail{ID: sub.ID, Envelope: sub.Envelope, Octets: octets})
-	for _, problem := range result.Problems {
-		g.log.Warn("a filter cannot be asked", "id", sub.ID, "error", problem)
-	}
+	g.noteProblems(sub.ID, result.Problems)
 	if len(result.Ignored) > 0 {
 		g.log.Info("a filter asked for what is not done", "id", sub.ID, "what", strings.Join(result.Ignored, "; "))
 	}
 	switch {
 	case result.Refusal != nil:
-		for _, r := range sub.Envelope.Recipients {
-			g.noteFiltered(sub.ID, sub.Envelope.ReversePath, r.Address, sub.Side, sub.Client, result.Refusal)
-		}
-		return examined{reply: result.Refusal.Reply}
+		return examined{reply: g.refuseMessage(sub, result.Refusal)}
 	case result.Discard:
-		g.log.Info("discarded", "id", sub.ID, "from", sub.Envelope.ReversePath, "recipients", len(sub.Envelope.Recipients), "why", "a filter says so")
-		return examined{reply: &smtp.SMTPError{Code: 250, EnhancedCode: smtp.EnhancedCode{2, 0, 0}, Message: sub.ID + " accepted"}}
+		done := &smtp.SMTPError{Code: 250, EnhancedCode: smtp.EnhancedCode{2, 0, 0}, Message: sub.ID + " accepted"}
+		return examined{reply: g.refuseMessage(sub, &hygiene.Refusal{Reply: done, Reason: hygiene.Discarded, Detail: "a filter says that nobody is to get it"})}
 	case len(result.Fields) > 0 || result.Message != nil:
 		if err := g.rewrite(sub, result); err != nil {
 			g.log.Error("cannot store what the filters made of a message", "id", sub.ID, "error", err)
@@ -173,34 +197,38 @@ func (g *Gateway) examine(s *state, sub *inbound.Submission) examined {
 	return examined{quarantine: result.Quarantine}
 }
 
-// attribute sees whether mail of the cloud side is of our tenant, since all tenants send from the same addresses. What is not is mail from
-// the internet, which may not be relayed.
+// attribute sees whether mail of the cloud side is of our tenant, since all tenants send from the same addresses. Mail of another tenant is
+// never relayed to foreign domains. With cloud.check_tenant it is mail from the internet in all else too, and so is mail that names none.
 func (g *Gateway) attribute(s *state, sub *inbound.Submission, octets []byte) *smtp.SMTPError {
 	if sub.Side != routing.Cloud {
 		return nil
 	}
 	finding, ok := s.filter.Attribute(octets)
-	if !ok || finding.Side == routing.Cloud {
+	if !ok || finding.Side == routing.Cloud || !s.cfg.Cloud.CheckTenant && finding.Standing != tenant.Foreign {
 		return nil
 	}
 	g.log.Info("mail from Exchange Online is not of the tenant", "id", sub.ID, "from", sub.Envelope.ReversePath, "standing", finding.Standing, "claim", finding.Claim)
-	sub.Side = finding.Side
+	decisions := make([]routing.Decision, len(sub.Decisions))
 	for i := range sub.Decisions {
-		d := g.Route(sub.Side, sub.Envelope.ReversePath, sub.Envelope.Recipients[i].Address)
-		if d.Reason == routing.RelayDenied {
-			g.Refused(sub.Client, sub.Side, sub.Envelope.ReversePath, d)
-			return finding.Reply()
+		d := g.Route(routing.Internet, sub.Envelope.ReversePath, sub.Envelope.Recipients[i].Address)
+		switch {
+		case d.Reason == routing.RelayDenied:
+			return g.refuseMessage(sub, &hygiene.Refusal{Reply: finding.Reply(), Reason: hygiene.OtherTenant, Detail: finding.Claim})
+		case d.Action == routing.Relay, d.Action == routing.Expand:
+			decisions[i] = d
+		case s.cfg.Cloud.CheckTenant: // what the cloud may, and the internet may not
+			return g.refuseMessage(sub, &hygiene.Refusal{Reply: inbound.Reply(d.Reply), Reason: hygiene.Reason(d.Reason), Detail: d.Why})
 		}
-		if d.Action == routing.Relay || d.Action == routing.Expand {
-			sub.Decisions[i] = d
-		}
+	}
+	if s.cfg.Cloud.CheckTenant {
+		sub.Side, sub.Decisions = routing.Internet, decisions
 	}
 	return nil
 }
 
 // rewrite puts the fields of the filters below our Received field, and what they changed in the place of what came.
 func (g *Gateway) rewrite(sub *inbound.Submission, result hygiene.Result) error {
-	body := message.NewBuffer(g.scratchDir, message.DefaultMemory)
+	body := g.buffer()
 	old := sub.Body.Bytes()
 	content := message.Content{old[:sub.Trace], result.Fields}
 	if result.Message != nil {
@@ -225,7 +253,11 @@ func openLoops(cfg *config.Config, now func() time.Time) (*loop.Detector, error)
 	if err != nil {
 		return nil, err
 	}
-	return loop.New(loop.Options{Gateway: cfg.Hostname, Key: key, Clock: now})
+	o := loop.Options{Gateway: cfg.Hostname, Key: key, Clock: now}
+	if name := map[string]string{"notes": "Notes", "groupwise": "GroupWise"}[cfg.OnPrem.System]; name != "" {
+		o.Names = map[routing.Side]string{routing.OnPrem: name}
+	}
+	return loop.New(o)
 }
 
 // circles says whether a message runs in circles between two systems, by its trace and by what is remembered of it.

@@ -24,8 +24,10 @@ import (
 	"github.com/coexist-mail/coexist/gateway/config"
 	"github.com/coexist-mail/coexist/gateway/inbound"
 	"github.com/coexist-mail/coexist/gateway/loop"
+	"github.com/coexist-mail/coexist/gateway/message"
 	"github.com/coexist-mail/coexist/gateway/outbound"
 	"github.com/coexist-mail/coexist/gateway/outbound/mtasts"
+	"github.com/coexist-mail/coexist/gateway/recordings"
 	"github.com/coexist-mail/coexist/gateway/spool"
 	"github.com/coexist-mail/coexist/gateway/trace"
 	"github.com/coexist-mail/coexist/routing"
@@ -72,6 +74,7 @@ type Gateway struct {
 	adminAddr   net.Listener
 
 	scratchDir string
+	memory     *message.Budget // of all messages on their way
 	// deliveries is the context of all deliveries; it ends when a shutdown takes too long.
 	deliveries context.Context
 	cut        context.CancelFunc
@@ -85,6 +88,7 @@ type Gateway struct {
 	direct     atomic.Int64  // messages that are being tried without having been spooled first
 	converting chan struct{} // holds a token for each TNEF conversion that runs
 	bound      atomic.Bool
+	recordings *recordings.Store
 }
 
 // New opens spool, trace and directory, and binds the listeners; Run then serves. An error leaves nothing open.
@@ -96,6 +100,7 @@ func New(cfg *config.Config, opt Options) (_ *Gateway, err error) {
 		opt.Now = time.Now
 	}
 	g := &Gateway{opt: opt, log: opt.Logger, now: opt.Now, metrics: newMetrics(), certs: map[string]*certFile{},
+		memory:     message.NewBudget(messageMemory),
 		converting: make(chan struct{}, min(max(2, runtime.GOMAXPROCS(0)), maxConverting))}
 	g.expiry = outbound.NewExpiry(g.now, g.log)
 	g.deliveries, g.cut = context.WithCancel(context.Background())
@@ -115,13 +120,15 @@ func New(cfg *config.Config, opt Options) (_ *Gateway, err error) {
 			return nil, err
 		}
 	}
+	g.recordings = RecordingsIn(cfg)
 	authenticator, err := openUsers(cfg, opt.Logger)
 	if err != nil {
 		return nil, err
 	}
 	g.server = inbound.New(inbound.Config{
-		Authenticator: authenticator, Record: opt.Record,
+		Authenticator: authenticator, Record: g.record, Greeting: g.greeting, Known: g.knownClient,
 		Hostname: cfg.Hostname, NewSession: g.newSession, Limits: g.limits, Logger: g.log, Timeouts: opt.ClientTimeouts,
+		Replied: g.metrics.replied,
 		Refused: func(reason string) { g.metrics.refusedClients.WithLabelValues(reason).Inc() },
 	})
 	g.registerGauges()
@@ -250,15 +257,18 @@ func (g *Gateway) certificate(certPath, keyPath string) (*certFile, error) {
 	return c, err
 }
 
-// clientScore is what one address may gather of refused recipients and the like before it is not let in for a while. It is far above what
-// a second MX or a provider's relay passes on of other people's guesses.
-const clientScore = 10_000
-
 func (g *Gateway) limits() inbound.Limits {
 	l := g.state.Load().cfg.Limits
 	return inbound.Limits{
-		ClientScore: clientScore, MessageSize: l.MessageSize, Recipients: l.Recipients, Connections: l.Connections, ConnectionsPerClient: l.ConnectionsPerClient,
+		MessageSize: l.MessageSize, Recipients: l.Recipients, Connections: l.Connections, ConnectionsPerClient: l.ConnectionsPerClient,
+		ConnectionsPerNetwork: l.ConnectionsPerNetwork, ClientScore: l.RefusalsPerClient, NetworkScore: l.RefusalsPerNetwork,
 	}
+}
+
+// knownClient says whether an address is in the networks of one of the sides.
+func (g *Gateway) knownClient(a netip.Addr) bool {
+	cfg := g.state.Load().cfg
+	return contains(cfg.OnPrem.Clients, a) || contains(cfg.Cloud.Clients, a)
 }
 
 func (g *Gateway) openAdmin(cfg *config.Config) error {
@@ -290,6 +300,7 @@ func (g *Gateway) Run() error {
 	g.watching.Go(func() { g.directory.Run(g.watch) })
 	g.watching.Go(func() { g.maintainFilter(g.watch) })
 	g.watching.Go(func() { g.expiry.Run(g.watch) })
+	g.watching.Go(func() { g.tendMemory(g.watch) })
 	g.awaitView()
 	g.scheduler.Start()
 	errs := make(chan error, len(g.listeners)+1)
@@ -365,6 +376,9 @@ func (g *Gateway) close() {
 	}
 	if g.sts != nil {
 		g.sts.Close()
+	}
+	if g.recordings != nil {
+		g.recordings.Close()
 	}
 	g.unwatch()
 	g.watching.Wait()

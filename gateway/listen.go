@@ -37,6 +37,7 @@ func (g *Gateway) listenOne(cfg *config.Config, lc *config.Listener) (inbound.Li
 	l := inbound.Listener{
 		Listener: believeProxies(nl, lc.ProxyProtocol),
 		XClient:  lc.ProxyProtocol,
+		Proxied:  hasProxyHeader,
 		Implicit: lc.TLS == config.ListenerTLSImplicit, Required: lc.TLS == config.ListenerTLSRequired,
 	}
 	if lc.TLS == config.ListenerTLSOff {
@@ -124,6 +125,12 @@ func needRestart(old, now *config.Config) (keys []string) {
 
 // proxyHeaderTimeout is how long a load balancer may take for its header.
 const proxyHeaderTimeout = 10 * time.Second
+
+// hasProxyHeader says whether a connection began with a PROXY header that was believed.
+func hasProxyHeader(nc net.Conn) bool {
+	p, ok := nc.(*proxyproto.Conn)
+	return ok && p.ProxyHeader() != nil
+}
 
 // believeProxies takes the client's address from the PROXY header (version 1 or 2) of connections from networks. Such a connection
 // without a header is the load balancer's own, as a health check. A header from anywhere else is a command that makes no sense.

@@ -1,12 +1,18 @@
 package gateway
 
 import (
+	"fmt"
+	"strconv"
+	"sync"
 	"time"
 
+	"github.com/emersion/go-smtp"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/coexist-mail/coexist/gateway/bounce"
+	"github.com/coexist-mail/coexist/gateway/hygiene"
+	"github.com/coexist-mail/coexist/gateway/hygiene/milter"
 	"github.com/coexist-mail/coexist/gateway/outbound"
 	"github.com/coexist-mail/coexist/routing"
 )
@@ -22,8 +28,12 @@ type metrics struct {
 	attemptSeconds *prometheus.HistogramVec
 	tnef           *prometheus.CounterVec
 	dsns           *prometheus.CounterVec
+	refusals       *prometheus.CounterVec
 	spoolErrors    prometheus.Counter
 	ackSeconds     prometheus.Histogram
+
+	mu          sync.Mutex
+	refusalKeys map[refusalKey]bool // those that are counted apart
 }
 
 func newMetrics() *metrics {
@@ -32,11 +42,13 @@ func newMetrics() *metrics {
 	}
 	m := &metrics{
 		registry:       prometheus.NewRegistry(),
+		refusalKeys:    map[refusalKey]bool{},
 		received:       counter("received_messages_total", "Messages read whole, by the side they came from.", "side"),
 		receivedBytes:  counter("received_bytes_total", "Octets of those messages.", "side"),
 		recipients:     counter("recipients_total", "Attempts to deliver to a recipient, by side and outcome: delivered, deferred, refused.", "side", "outcome"),
-		refusedRcpts:   counter("refused_recipients_total", "Recipients refused by the router, by its reason and the side that sent.", "reason", "side"),
+		refusedRcpts:   counter("refused_recipients_total", "Recipients refused by the router and the filters, by reason and the side that sent.", "reason", "side"),
 		refusedClients: counter("refused_clients_total", "Connections, commands and messages refused by the listener, by reason.", "reason"),
+		refusals:       counter("refusals_total", "Replies that refused something or put it off, whoever decided it, by reply code and enhanced status code.", "code", "status"),
 		tnef:           counter("tnef_total", "Messages with TNEF on their way to a side that wants it converted, by outcome: found, converted, failed.", "outcome"),
 		dsns:           counter("dsn_total", "Delivery status notifications sent, by kind.", "kind"),
 		spoolErrors:    prometheus.NewCounter(prometheus.CounterOpts{Name: "coexist_spool_errors_total", Help: "Messages that could not be spooled, answered with 452."}),
@@ -49,12 +61,17 @@ func newMetrics() *metrics {
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300},
 		}, []string{"side"}),
 	}
-	m.registry.MustRegister(m.received, m.receivedBytes, m.recipients, m.refusedRcpts, m.refusedClients, m.attemptSeconds, m.tnef, m.dsns,
+	m.registry.MustRegister(m.received, m.receivedBytes, m.recipients, m.refusedRcpts, m.refusedClients, m.refusals, m.attemptSeconds, m.tnef, m.dsns,
 		m.spoolErrors, m.ackSeconds, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, side := range []string{string(routing.OnPrem), string(routing.Cloud), string(routing.Internet)} {
 		m.received.WithLabelValues(side)
 		for _, outcome := range []outbound.Outcome{outbound.Delivered, outbound.Deferred, outbound.Refused} {
 			m.recipients.WithLabelValues(side, string(outcome))
+		}
+	}
+	for _, side := range routing.Sides {
+		for _, reason := range refusalReasons() {
+			m.refusedRcpts.WithLabelValues(string(reason), string(side))
 		}
 	}
 	for _, outcome := range []string{"found", "converted", "failed"} {
@@ -79,4 +96,77 @@ func (m *metrics) dsn(kind bounce.Kind) { m.dsns.WithLabelValues(string(kind)).I
 // gauge registers a value that is asked for when it is scraped.
 func (m *metrics) gauge(name, help string, value func() float64) {
 	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "coexist_" + name, Help: help}, value))
+}
+
+// refusalReasons are the reasons for which a recipient may be refused. They are there from the start, so that an alarm may count on them.
+func refusalReasons() []routing.Reason {
+	reasons := []routing.Reason{routing.Unknown, routing.RelayDenied, routing.Ambiguous, routing.EmptyGroup, routing.NoTarget, routing.UTurn,
+		routing.NoView, routing.StaleView, routing.Loop}
+	for _, r := range hygiene.Reasons {
+		reasons = append(reasons, routing.Reason(r))
+	}
+	return reasons
+}
+
+// maxRefusals bounds the pairs of codes that are counted apart: next hops choose those that are passed on, and could make up any number.
+const maxRefusals = 300
+
+// refusalKey is a reply code and an enhanced status code.
+type refusalKey struct {
+	code     int
+	enhanced smtp.EnhancedCode
+}
+
+// replied counts a reply that refuses.
+func (m *metrics) replied(code int, enhanced smtp.EnhancedCode) {
+	key := refusalKey{code, enhanced}
+	m.mu.Lock()
+	if m.refusalKeys[key] || len(m.refusalKeys) < maxRefusals {
+		m.refusalKeys[key] = true
+	} else {
+		key = refusalKey{}
+	}
+	m.mu.Unlock()
+	if key.code == 0 {
+		m.refusals.WithLabelValues("other", "other").Inc()
+		return
+	}
+	m.refusals.WithLabelValues(strconv.Itoa(code), fmt.Sprintf("%d.%d.%d", enhanced[0], enhanced[1], enhanced[2])).Inc()
+}
+
+// milterFigures are the figures of the content filters, asked for when they are scraped.
+type milterFigures struct{ filters func() []hygiene.SideStats }
+
+var (
+	milterAsked   = prometheus.NewDesc("coexist_milter_requests_total", "Questions to a content filter, by outcome.", []string{"milter", "side", "outcome"}, nil)
+	milterUp      = prometheus.NewDesc("coexist_milter_up", "0 while a content filter is not asked, since it could not be reached.", []string{"milter", "side"}, nil)
+	milterSeconds = prometheus.NewDesc("coexist_milter_seconds", "Time of the answers of a content filter.", []string{"milter", "side"}, nil)
+)
+
+// Describe implements prometheus.Collector.
+func (milterFigures) Describe(ch chan<- *prometheus.Desc) {
+	ch <- milterAsked
+	ch <- milterUp
+	ch <- milterSeconds
+}
+
+// Collect implements prometheus.Collector.
+func (m milterFigures) Collect(ch chan<- prometheus.Metric) {
+	seen := map[string]bool{}
+	for _, s := range m.filters() {
+		side := string(s.Side)
+		if seen[side+" "+s.Address] { // configured twice
+			continue
+		}
+		seen[side+" "+s.Address] = true
+		for _, o := range milter.Outcomes {
+			ch <- prometheus.MustNewConstMetric(milterAsked, prometheus.CounterValue, float64(s.Count[o]), s.Address, side, string(o))
+		}
+		up := 0.0
+		if s.Up {
+			up = 1
+		}
+		ch <- prometheus.MustNewConstMetric(milterUp, prometheus.GaugeValue, up, s.Address, side)
+		ch <- prometheus.MustNewConstSummary(milterSeconds, s.Asked, s.Seconds, nil, s.Address, side)
+	}
 }

@@ -43,6 +43,15 @@ func (s *sideHolds) ask(side routing.Side, now time.Time) (refusal *smtp.SMTPErr
 	return &smtp.SMTPError{Code: 451, EnhancedCode: smtp.EnhancedCode{4, 3, 5}, Message: fmt.Sprintf("mail to %s is held (%s): %s", side, h.rule, h.alarm)}
 }
 
+// probeNow lets the next message of each held side try: an administrator has mended something.
+func (s *sideHolds) probeNow() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, h := range s.holds {
+		h.probe = time.Time{}
+	}
+}
+
 // get is the alarm of a side; empty when it is not held.
 func (s *sideHolds) get(side routing.Side) string {
 	s.mu.Lock()

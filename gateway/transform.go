@@ -32,7 +32,7 @@ func (g *Gateway) transform(it *spool.Item, body []byte, side routing.Side) vari
 	if !s.converts(side) || it.Kind == spool.DSN || !tnef.Contains(body) {
 		return variant{content: g.pass(s, it, nil, body, side)}
 	}
-	converted := message.NewBuffer(g.scratchDir, message.DefaultMemory)
+	converted := g.buffer()
 	report, err := g.convertTNEF(converted, body)
 	g.noteTNEF(it, side, report, err)
 	switch {
@@ -95,5 +95,5 @@ func (g *Gateway) convertTNEF(dst *message.Buffer, body []byte) (report tnef.Rep
 			err = errConversionBug
 		}
 	}()
-	return tnef.ConvertMessage(dst, body, &tnef.Options{Scratch: func() (tnef.ScratchBuffer, error) { return message.NewBuffer(g.scratchDir, message.DefaultMemory), nil }})
+	return tnef.ConvertMessage(dst, body, &tnef.Options{Scratch: func() (tnef.ScratchBuffer, error) { return g.buffer(), nil }})
 }

@@ -12,6 +12,9 @@ const Signature = 0x223E9F78
 // ErrNotTNEF says that data do not begin with the signature of a TNEF stream.
 var ErrNotTNEF = errors.New("not a TNEF stream: signature 0x223E9F78 missing")
 
+// ErrEmpty says that a TNEF stream has no property, recipient or attachment that can be read: a message made of it would be empty.
+var ErrEmpty = errors.New("nothing in the TNEF stream can be read")
+
 // Attribute is one attribute as it stands in a stream ([MS-OXTNEF] 2.1.3.2).
 type Attribute struct {
 	Level  byte // 1 message, 2 attachment

@@ -2,6 +2,7 @@ package tnef
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 
 	"github.com/coexist-mail/coexist/tnef/mapi"
@@ -28,6 +29,15 @@ type content struct {
 
 // hasBody tells whether there is something to read.
 func (c *content) hasBody() bool { return c.hasText || c.hasHTML || c.whole != nil }
+
+// files are the attachments, and the inline images as such.
+func (c *content) files() []*entity {
+	list := append(slices.Clone(c.attachments), c.related...)
+	for _, e := range list {
+		e.disposition = "attachment"
+	}
+	return list
+}
 
 // describe gives a message without a body a text, so that there is something to read.
 func (c *content) describe(text string) {
@@ -75,7 +85,7 @@ func (b *builder) readBody(m *Message, c *content) *rtf.Result {
 	case haveText && strings.TrimSpace(text) != "":
 		c.text, c.hasText = text, true
 	case c.hasHTML && c.text == "":
-		c.text, c.hasText = rtf.HTMLToText(c.html), true
+		c.text, c.hasText = b.htmlToText(c.html), true
 	case c.hasHTML:
 		c.hasText = true
 	case haveText:
@@ -211,31 +221,31 @@ func metaCodepage(b []byte) int {
 
 // readRTF decompresses and converts PidTagRtfCompressed; nil when nothing can be read of it.
 func (b *builder) readRTF(m *Message, compressed []byte) *rtf.Result {
-	limit := min(b.output, 20*len(compressed)+64<<10)
-	raw, warnings, err := rtf.Decompress(compressed, limit)
-	b.warnAll("RTF body: ", warnings)
-	if err != nil {
-		b.warn("RTF body: %v", err)
-	}
-	if len(raw) == 0 {
-		return nil
-	}
 	cp := internetCodepage(m)
 	if cp == 0 {
 		cp = m.Codepage
 	}
-	b.output -= len(raw)
-	r, err := rtf.Convert(raw, rtf.Options{Codepage: cp, MaxOutput: max(1, min(b.output, 4*len(raw)+64<<10))})
+	r, err := rtf.ConvertCompressed(compressed, rtf.Options{Codepage: cp, Charset: "utf-8", MaxOutput: b.budget.html(len(compressed))})
 	b.warnAll("RTF body: ", r.Warnings)
 	if err != nil {
 		b.warn("RTF body: %v", err)
 		return nil
 	}
-	b.output = max(1, b.output-len(r.HTML)-len(r.Text))
-	if r.Kind != rtf.FromText && r.HTML != "" {
-		r.HTML = rtf.SetMetaCharset(r.HTML, "utf-8")
+	b.budget.take(len(r.HTML) + len(r.Text))
+	for _, p := range r.Pictures {
+		b.budget.take(len(p.Data))
 	}
 	return &r
+}
+
+// htmlToText makes the text of an HTML body.
+func (b *builder) htmlToText(html string) string {
+	text, cut := rtf.HTMLToTextLimit(html, b.budget.text(len(html)))
+	if cut {
+		b.warn("the text of the HTML body is cut: it is longer than allowed")
+	}
+	b.budget.take(len(text))
+	return text
 }
 
 // crlfLines makes all line ends CRLF.

@@ -66,8 +66,8 @@ func calendarEntity(o *calendar.Object) *entity {
 
 // attachedCalendar makes an .ics file of an attached appointment or task. With files of its own it stays a message, so that they are not lost.
 func attachedCalendar(b *builder, m *Message) *entity {
-	for _, a := range m.Attachments {
-		if !a.IsException() && !a.Hidden() {
+	for i, a := range m.Attachments {
+		if b.isFile(a, i) {
 			return nil
 		}
 	}
@@ -114,11 +114,12 @@ func calendarSource(b *builder, m *Message, text string) *calendar.Source {
 	}
 	for _, a := range m.Attachments {
 		x := a.Message
-		if x == nil || !a.IsException() && !(a.Hidden() && x.ClassIs("IPM.OLE.CLASS.{00061055-0000-0000-C000-000000000046}")) {
+		if x == nil || !a.IsException() && !(a.Hidden() && x.ClassIs(exceptionClass)) {
 			continue
 		}
 		replaces, _ := a.Props.Time(tagExceptionReplaceTime)
-		src.Exceptions = append(src.Exceptions, calendar.ExceptionMessage{Props: &x.Props, Recipients: x.Recipients, Text: plainBody(b, x), Replaces: replaces})
+		starts, _ := a.Props.Time(mapi.TagExceptionStartTime)
+		src.Exceptions = append(src.Exceptions, calendar.ExceptionMessage{Props: &x.Props, Recipients: x.Recipients, Text: plainBody(b, x), Replaces: replaces, Starts: starts})
 	}
 	return src
 }

@@ -17,8 +17,8 @@ func contactMessage(b *builder, m *Message, c *content) {
 
 // attachedContact makes a .vcf file of an attached contact. With files of its own it stays a message.
 func attachedContact(b *builder, m *Message) *entity {
-	for _, a := range m.Attachments {
-		if !a.Hidden() && !isContactPhoto(a) {
+	for i, a := range m.Attachments {
+		if !isContactPhoto(a) && b.isFile(a, i) {
 			return nil
 		}
 	}
@@ -48,25 +48,29 @@ func isContactPhoto(a *Attachment) bool {
 }
 
 // listMessage names the members of a distribution list in the text, and attaches it as a vCard.
-func listMessage(_ *builder, m *Message, c *content) {
-	members := listMembers(m)
+func listMessage(b *builder, m *Message, c *content) {
+	members := b.listMembers(m)
 	appendText(c, contact.ListText(&m.Props, members))
 	c.attachments = append(c.attachments, vCardEntity(contact.Name(&m.Props), contact.GroupVCard(&m.Props, members, "")))
 }
 
 // attachedList makes a .vcf file of an attached distribution list, with the members as text in it for those that have no address.
-func attachedList(_ *builder, m *Message) *entity {
-	for _, a := range m.Attachments {
-		if !a.Hidden() {
+func attachedList(b *builder, m *Message) *entity {
+	for i, a := range m.Attachments {
+		if b.isFile(a, i) {
 			return nil
 		}
 	}
-	members := listMembers(m)
+	members := b.listMembers(m)
 	return vCardEntity(contact.Name(&m.Props), contact.GroupVCard(&m.Props, members, contact.ListText(&m.Props, members)))
 }
 
-func listMembers(m *Message) []mapi.Mailbox {
-	return contact.Members(&m.Props, func(raw []byte) string { return decodeString(m.Codepage, raw) })
+func (b *builder) listMembers(m *Message) []mapi.Mailbox {
+	list, left := contact.Members(&m.Props, func(raw []byte) string { return decodeString(m.Codepage, raw) })
+	if left > 0 {
+		b.warn("distribution list: %d more members are left out", left)
+	}
+	return list
 }
 
 // appendText puts a paragraph at the end of the bodies.

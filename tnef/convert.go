@@ -18,12 +18,12 @@ import (
 // Nothing is written unless Report.Converted is greater than 0: pass the original on then. Errors are those of w and of
 // Options.Scratch; in case of one, what was written is not complete. msg is neither changed nor kept.
 func ConvertMessage(w io.Writer, msg []byte, opt *Options) (Report, error) {
-	return convertMessage(w, msg, opt, nil)
+	return convertMessage(w, msg, opt, nil, newBudget(opt))
 }
 
 // convertMessage converts a message that is written inside another one, whose delimiters are around.
-func convertMessage(w io.Writer, msg []byte, opt *Options, around []string) (Report, error) {
-	c := &conversion{msg: msg, opt: opt, around: around, plans: map[*rawmime.Part]*messagePlan{}, used: map[*rawmime.Part]bool{}}
+func convertMessage(w io.Writer, msg []byte, opt *Options, around []string, bodies *budget) (Report, error) {
+	c := &conversion{msg: msg, opt: opt, around: around, budget: bodies, plans: map[*rawmime.Part]*messagePlan{}, used: map[*rawmime.Part]bool{}}
 	if !Contains(msg) {
 		return c.report, nil
 	}
@@ -45,7 +45,7 @@ func convertMessage(w io.Writer, msg []byte, opt *Options, around []string) (Rep
 }
 
 // ConvertStream writes a complete message made of a bare TNEF stream (the content of a winmail.dat) to w. The error is ErrNotTNEF if
-// stream is none, or that of w.
+// stream is none, ErrEmpty if nothing in it can be read, or that of w; with the first two nothing was written.
 func ConvertStream(w io.Writer, stream []byte, opt *Options) (Report, error) {
 	r := Report{Found: 1}
 	m, err := Decode(stream, opt)
@@ -53,7 +53,11 @@ func ConvertStream(w io.Writer, stream []byte, opt *Options) (Report, error) {
 		r.Failed = 1
 		return r, err
 	}
-	b := newBuilder(opt, stream)
+	if holdsNothing(m) {
+		r.Failed, r.Warnings = 1, m.Warnings
+		return r, ErrEmpty
+	}
+	b := newBuilder(opt, stream, newBudget(opt))
 	e := b.content(m).entity()
 	setBoundaries(e, b.seed)
 	r.Converted, r.Classes = 1, []string{m.Class}
@@ -62,7 +66,7 @@ func ConvertStream(w io.Writer, stream []byte, opt *Options) (Report, error) {
 	head.WriteString("MIME-Version: 1.0\r\n")
 	encoding := e.fields(head)
 	head.WriteString("\r\n")
-	ew := newEntityWriter(w, opt)
+	ew := newEntityWriter(w, opt, b.budget)
 	ew.write(head.Bytes())
 	ew.body(e, encoding)
 	ew.endLine()
@@ -83,6 +87,7 @@ type conversion struct {
 	root    *rawmime.Part
 	used    map[*rawmime.Part]bool // parts that were replaced: fallback texts, whole multiparts
 	around  []string               // delimiters of the message that this one is written into
+	budget  *budget
 }
 
 // edit replaces octets of the message.
@@ -127,6 +132,10 @@ func (c *conversion) find(message, p *rawmime.Part) error {
 		if isTNEFType(p.Type) || isTNEFName(p.Name()) {
 			return c.part(message, p)
 		}
+		if stream, around := c.findUU(p); stream != nil {
+			c.report.Found++
+			c.stream(message, p, stream, around)
+		}
 		return nil
 	}
 	for _, child := range p.Children {
@@ -148,30 +157,40 @@ func (c *conversion) part(message, p *rawmime.Part) error {
 	if err != nil {
 		return err
 	}
+	c.stream(message, p, stream, nil)
+	return nil
+}
+
+// stream plans the conversion of a stream that was found in a part; around is the text around it, if it was in the middle of one.
+func (c *conversion) stream(message, p *rawmime.Part, stream []byte, around *textAround) {
 	d := &decoder{limits: c.opt.limits()}
 	m, err := d.message(stream, 0)
 	if err != nil {
 		c.fail("%s: %v", partLabel(p), err)
-		return nil
+		return
 	}
 	m.Warnings = d.warnings
-	if d.exceeded || len(m.Props.List)+len(m.Attachments)+len(m.Recipients) == 0 {
+	if d.exceeded || holdsNothing(m) {
 		c.report.Warnings = append(c.report.Warnings, d.warnings...)
 		c.fail("%s: nothing in it can be read, or more than the limits allow", partLabel(p))
-		return nil
+		return
 	}
 	if !m.Props.Has(mapi.TagTransportMessageHeaders) {
 		m.Props.List = append(m.Props.List, mapi.Property{ID: mapi.TagTransportMessageHeaders, Type: mapi.TypeUnicode, Value: string(message.Header(c.msg))})
 	}
-	b := newBuilder(c.opt, stream)
-	j := &job{conversion: c, message: message, part: p, parsed: m, builder: b}
+	b := newBuilder(c.opt, stream, c.budget)
+	j := &job{conversion: c, message: message, part: p, parsed: m, builder: b, uuText: around}
 	if !j.run() {
-		return nil
+		return
 	}
 	c.report.Converted++
 	c.report.Classes = append(c.report.Classes, m.Class)
 	c.report.Warnings = append(append(c.report.Warnings, m.Warnings...), b.warnings...)
-	return nil
+}
+
+// holdsNothing tells of a stream of which nothing but the signature, or what says nothing by itself, can be read.
+func holdsNothing(m *Message) bool {
+	return len(m.Props.List)+len(m.Attachments)+len(m.Recipients) == 0
 }
 
 func partLabel(p *rawmime.Part) string {
@@ -261,7 +280,7 @@ func (c *conversion) write(w io.Writer) error {
 		c.edits = append(c.edits, p.edit(c.msg))
 	}
 	slices.SortFunc(c.edits, func(a, b edit) int { return a.start - b.start })
-	ew := newEntityWriter(w, c.opt)
+	ew := newEntityWriter(w, c.opt, c.budget)
 	ew.around = append(c.delimiters(c.root), c.around...)
 	pos := 0
 	for _, e := range c.edits {
@@ -361,11 +380,15 @@ type job struct {
 	part    *rawmime.Part
 	parsed  *Message
 	builder *builder
+	uuText  *textAround // the text around a stream that is uuencoded in it; nil for a part of its own
 }
 
 // run plans the edits; false when the part stays as it is.
 func (j *job) run() bool {
 	ct := j.builder.content(j.parsed)
+	if j.uuText != nil {
+		return j.replaceText(ct) && j.fill()
+	}
 	if parent := j.part.Parent; parent == nil || !parent.IsMultipart() {
 		return j.replaceMessage(ct) && j.fill() // the whole message is TNEF
 	}
@@ -377,6 +400,9 @@ func (j *job) run() bool {
 	if foreign {
 		e := j.builder.messageEntity(j.parsed, "", 0)
 		return j.replaceParts(nil, nil, []*entity{e})
+	}
+	if fallback != nil && ct.whole == nil {
+		appendText(ct, appended(j.textOf(fallback, appendedMax), ct))
 	}
 	return j.replace(ct, fallback) && j.fill()
 }
@@ -438,10 +464,7 @@ func correlationKey(m *Message) string {
 
 // filesOnly takes the files out of a stream that belongs to another message, and leaves the body alone.
 func (j *job) filesOnly(ct *content) bool {
-	list := append(slices.Clone(ct.attachments), ct.related...)
-	for _, e := range list {
-		e.disposition = "attachment"
-	}
+	list := ct.files()
 	if len(list) == 0 {
 		j.report.warn("%s belongs to another message and has no files: left as it is", partLabel(j.part))
 		return false
@@ -485,7 +508,11 @@ func (j *job) fits(around *rawmime.Part, list ...*entity) bool {
 
 // replaceMessage replaces the whole content of the message.
 func (j *job) replaceMessage(ct *content) bool {
-	e := ct.entity()
+	return j.replaceEntity(ct.entity(), ct)
+}
+
+// replaceEntity does so with an entity that was made of ct.
+func (j *job) replaceEntity(e *entity, ct *content) bool {
 	if !j.fits(j.message.Parent, e) {
 		return false
 	}

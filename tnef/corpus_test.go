@@ -3,6 +3,7 @@ package tnef_test
 import (
 	"bytes"
 	"crypto/sha256"
+	"errors"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -90,10 +91,13 @@ func TestCorpusConverts(t *testing.T) {
 				parseMessage(t, out.Bytes())
 			}
 			out.Reset()
-			if _, err := tnef.ConvertStream(&out, data, nil); err != nil {
+			switch _, err := tnef.ConvertStream(&out, data, nil); {
+			case errors.Is(err, tnef.ErrEmpty) && out.Len() == 0:
+			case err != nil:
 				t.Errorf("%s: %v", name, err)
+			default:
+				parseMessage(t, out.Bytes())
 			}
-			parseMessage(t, out.Bytes())
 		} else if _, err := tnef.ConvertMessage(new(bytes.Buffer), data, nil); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"math/bits"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -267,10 +268,11 @@ type entityWriter struct {
 	sub  []Report
 	// around are delimiters of the message that is written to.
 	around []string
+	budget *budget // for messages that are converted while they are written
 }
 
-func newEntityWriter(w io.Writer, opt *Options) *entityWriter {
-	return &entityWriter{w: w, opt: opt, buf: make([]byte, 0, 24<<10)}
+func newEntityWriter(w io.Writer, opt *Options, bodies *budget) *entityWriter {
+	return &entityWriter{w: w, opt: opt, budget: bodies}
 }
 
 func (w *entityWriter) write(b []byte) {
@@ -346,21 +348,29 @@ func (w *entityWriter) quotedPrintable(text []byte) {
 	var e rawmime.QPEncoder
 	for len(text) > 0 {
 		n := e.Cut(text, 8<<10)
-		w.buf = e.Append(w.buf[:0], text[:n], n == len(text))
+		w.buf = e.Append(slices.Grow(w.buf[:0], n+n/8), text[:n], n == len(text))
 		w.write(w.buf)
 		text = text[n:]
 	}
 }
 
-// base64Chunk is encoded at a time: small enough for a second-level cache.
-const base64Chunk = 57 << 10
+// base64Chunk is encoded at a time: small enough for a second-level cache. Of data that are not much longer it is smallChunk, since a buffer costs
+// more than the calls it saves. Both are whole lines.
+const (
+	base64Chunk = 57 << 10
+	smallChunk  = 57 * 108 // 8 KiB of lines
+)
 
 // base64 writes data in lines; the last one without its ending.
 func (w *entityWriter) base64(data []byte) {
-	for len(data) > base64Chunk {
-		w.buf = rawmime.AppendBase64(w.buf[:0], data[:base64Chunk])
+	chunk := base64Chunk
+	if len(data) < 4*base64Chunk {
+		chunk = smallChunk
+	}
+	for len(data) > chunk {
+		w.buf = rawmime.AppendBase64(w.buf[:0], data[:chunk])
 		w.write(w.buf)
-		data = data[base64Chunk:]
+		data = data[chunk:]
 	}
 	w.buf = rawmime.AppendBase64(w.buf[:0], data)
 	w.write(w.buf[:max(0, len(w.buf)-2)])
@@ -368,7 +378,7 @@ func (w *entityWriter) base64(data []byte) {
 
 // convertRaw writes a message that was attached as a file, with the TNEF in it converted.
 func (w *entityWriter) convertRaw(raw []byte) {
-	report, err := convertMessage(w, raw, w.opt, w.around)
+	report, err := convertMessage(w, raw, w.opt, w.around, w.budget)
 	if err != nil && w.err == nil {
 		w.err = err
 	}

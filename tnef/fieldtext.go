@@ -140,9 +140,10 @@ func foldWords(s string, col int) string {
 }
 
 // writeParam writes ; and a parameter on a line of its own: bare where RFC 2045 allows a token, quoted for US-ASCII, else in the RFC 2231 form.
+// A token with one of the characters that RFC 2231 gives a meaning to is quoted: there are programs that see that form everywhere.
 func writeParam(b *bytes.Buffer, name, value string) {
 	switch {
-	case isToken(value):
+	case isToken(value) && !strings.ContainsAny(value, "*'%"):
 		b.WriteString("; " + name + "=" + value)
 	case isPlain(value) && len(value) <= 255:
 		b.WriteString(";\r\n\t" + name + "=" + quoteString(value))

@@ -259,7 +259,7 @@ func Extract(data []byte, opt *Options) ([]ExtractedFile, error) {
 	if err != nil {
 		return nil, err
 	}
-	x := &extractor{b: newBuilder(opt, data), names: uniqueNames{}}
+	x := &extractor{b: newBuilder(opt, data, newBudget(opt)), names: uniqueNames{}}
 	if err := x.message(m, true); err != nil {
 		return nil, err
 	}
@@ -317,7 +317,7 @@ func (x *extractor) mail(a *Attachment, i int) error {
 	}
 	setBoundaries(e, x.b.seed)
 	var out bytes.Buffer
-	w := newEntityWriter(&out, x.b.opt)
+	w := newEntityWriter(&out, x.b.opt, x.b.budget)
 	w.body(e, "")
 	w.endLine()
 	x.add(e.name, out.Bytes())

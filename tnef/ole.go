@@ -24,7 +24,7 @@ var signatures = []struct{ magic, ext, mediaType string }{
 	{"GIF8", ".gif", "image/gif"},
 	{"BM", ".bmp", "image/bmp"},
 	{"%PDF-", ".pdf", "application/pdf"},
-	{"\xD7\xCD\xC6\x9A", ".wmf", "image/wmf"},
+	{"\xD7\xCD\xC6\x9A", ".wmf", "image/wmf"}, // with the placeable header ([MS-WMF] 2.3.2.3)
 	{"{\\rtf", ".rtf", "application/rtf"},
 }
 
@@ -76,6 +76,9 @@ func openObject(data []byte) *oleContent {
 			return &oleContent{ext: d.ext, mediaType: d.mediaType, data: data}
 		}
 	}
+	if c := openPicture(f); c != nil {
+		return c
+	}
 	if c := f.stream("CONTENTS"); len(c) > 0 {
 		return identify(c, "")
 	}
@@ -116,11 +119,25 @@ func openPackage(b []byte) *oleContent {
 	if !ok1 || !ok2 || c.short || uint64(size) > uint64(c.left()) {
 		return nil
 	}
-	o := &oleContent{name: safeName(decodeString(1252, label)), data: c.take(size)}
-	if o.name == "" {
-		o.name = safeName(decodeString(1252, name))
-	}
+	o := &oleContent{data: c.take(size)}
+	o.name = firstNonEmpty(packageName(c), safeName(decodeString(1252, label)), safeName(decodeString(1252, name)))
 	return o
+}
+
+// packageName reads what newer versions of Windows write behind the content: path, label and name again, in UTF-16. "" when they don't.
+func packageName(c *cursor) string {
+	var names [3]string
+	for i := range names {
+		n := c.u32()
+		if uint64(n)*2 > uint64(c.left()) {
+			return ""
+		}
+		names[i] = safeName(decodeUTF16(c.take(2 * n)))
+	}
+	if c.short {
+		return ""
+	}
+	return firstNonEmpty(names[1], names[2])
 }
 
 // cstring takes octets up to a NUL, and the NUL.

@@ -22,8 +22,8 @@ type Limits struct {
 	Properties  int // properties and values of multi-valued ones; default 65,536
 	Recipients  int // default 20,000
 	Attachments int // default 10,000
-	// Output is the most octets that RTF bodies may expand to, all together; default 64 MiB, and never more than 100 times
-	// the size of the stream plus 1 MiB.
+	// Output is the most octets that bodies may become (HTML and text made of RTF with the pictures in it, text made of HTML), all
+	// together; default 64 MiB, and never more than 5 times the size of the streams plus 5 MiB. What is over it is cut, with a warning.
 	Output int
 }
 

@@ -19,15 +19,15 @@ import (
 type builder struct {
 	opt      *Options
 	seed     string
-	output   int // octets that bodies may still expand to
+	budget   *budget
 	depth    int
 	cids     int // content ids given so far
 	warnings []string
 }
 
-func newBuilder(opt *Options, stream []byte) *builder {
-	limit := opt.limits().Output
-	return &builder{opt: opt, seed: seed(stream), output: min(limit, 100*len(stream)+1<<20)}
+func newBuilder(opt *Options, stream []byte, bodies *budget) *builder {
+	bodies.stream(len(stream))
+	return &builder{opt: opt, seed: seed(stream), budget: bodies}
 }
 
 func (b *builder) warn(format string, args ...any) {
@@ -74,7 +74,7 @@ func (c *content) body() *entity {
 }
 
 func textEntity(mediaType, text string) *entity {
-	return &entity{mediaType: mediaType, params: []rawmime.Param{{Name: "charset", Value: "utf-8"}}, data: []byte(text)}
+	return &entity{mediaType: mediaType, params: []rawmime.Param{{Name: "charset", Value: "utf-8"}}, data: octets(text)}
 }
 
 // entity is the whole content of a message as one entity.
@@ -117,16 +117,79 @@ func (b *builder) attachments(m *Message, c *content, result *rtf.Result) {
 	if c.hasHTML && len(made) > 0 {
 		refs = references(c.html)
 	}
+	renamed := map[string]string{}
 	for i, e := range made {
 		switch {
 		case e == nil:
-		case placed[e] || refs.mentions(e):
+		case placed[e] || refs.mentions(e) || b.rename(renamed, &refs, e, m.Attachments[i]):
 			e.disposition = "inline"
 			c.related = append(c.related, e)
-		case !m.Attachments[i].Hidden():
+		case m.Attachments[i].Hidden() && m.ClassIs("IPM.TaskRequest") && m.Attachments[i].Message != nil: // its task, which the class's rule reads
+		case b.isFile(m.Attachments[i], i):
 			c.attachments = append(c.attachments, e)
+		case strings.HasPrefix(e.mediaType, "image/") && !isContactPhoto(m.Attachments[i]):
+			b.warn("hidden picture %q, which the body does not show, is left out", e.name)
 		}
 	}
+	c.html = replaceCIDs(c.html, renamed)
+}
+
+// isFile tells whether an attachment is a file of its own, which must not get lost. One that its sender's program keeps from view
+// (PidTagAttachmentHidden) is none if it is a picture, which the body showed, or the exception of a meeting; anything else is a file, whatever
+// the flag says.
+func (b *builder) isFile(a *Attachment, index int) bool {
+	switch {
+	case a.IsException():
+		return false
+	case !a.Hidden():
+		return true
+	case a.Message != nil:
+		return !a.Message.ClassIs(exceptionClass)
+	case a.Method == mapi.MethodOLE:
+		o := openObject(a.Data)
+		return o == nil || !strings.HasPrefix(o.mediaType, "image/")
+	}
+	return !strings.HasPrefix(attachmentType(a, b.fileName(a, index)), "image/")
+}
+
+// exceptionClass is that of the message of a modified instance ([MS-OXOCAL] 2.2.10.2.2).
+const exceptionClass = "IPM.OLE.CLASS.{00061055-0000-0000-C000-000000000046}"
+
+// rename gives an image a new Content-ID, in the document too (see replaceCIDs), if the document refers to one that can't stand in a
+// header field.
+func (b *builder) rename(renamed map[string]string, refs *refSet, e *entity, a *Attachment) bool {
+	id := strings.ToLower(a.ContentID())
+	if e.contentID != "" || id == "" || !refs.cids[id] || renamed[id] != "" {
+		return false
+	}
+	b.cids++
+	e.contentID = fmt.Sprintf("image%d.%s@tnef", b.cids, b.seed)
+	renamed[id] = e.contentID
+	return true
+}
+
+// replaceCIDs replaces the ids in cid: URLs by what they were renamed to, by id in lower case.
+func replaceCIDs(doc string, renamed map[string]string) string {
+	if len(renamed) == 0 {
+		return doc
+	}
+	var out strings.Builder
+	out.Grow(len(doc) + len(doc)/16)
+	done := 0
+	for i := 0; i < len(doc); i++ {
+		if doc[i] != ':' || !endsFold(doc[:i], "cid") {
+			continue
+		}
+		token := urlToken(doc[i+1:])
+		if id, ok := renamed[strings.ToLower(unescape(token))]; ok {
+			out.WriteString(doc[done : i+1])
+			out.WriteString(id)
+			done = i + 1 + len(token)
+		}
+		i += len(token)
+	}
+	out.WriteString(doc[done:])
+	return out.String()
 }
 
 // place fills the places that real RTF has for attachments: pictures are shown there, others named, as Outlook's own conversion does.
@@ -388,23 +451,34 @@ func (r refSet) mentions(e *entity) bool {
 // and url() hold.
 func references(doc string) refSet {
 	r := refSet{cids: map[string]bool{}, urls: map[string]bool{}}
-	low := asciiLower(doc)
-	for i := 0; i < len(low); {
-		n := strings.IndexAny(low[i:], ":=(")
-		if n < 0 {
-			break
-		}
-		i += n + 1
-		switch {
-		case strings.HasSuffix(low[:i], "cid:"):
-			r.cids[unescape(urlToken(low[i:]))] = true
-		case strings.HasSuffix(low[:i], "src="), strings.HasSuffix(low[:i], "href="), strings.HasSuffix(low[:i], "background="), strings.HasSuffix(low[:i], "url("):
-			if u := urlToken(strings.TrimLeft(low[i:min(len(low), i+maxURL)], "\"' ")); !strings.HasPrefix(u, "cid:") {
-				r.urls[unescape(u)] = true
+	for i := 0; i < len(doc); i++ {
+		switch doc[i] {
+		case ':':
+			if endsFold(doc[:i], "cid") {
+				u := urlToken(doc[i+1:])
+				r.cids[strings.ToLower(unescape(u))] = true
+				i += len(u) // what stands in a URL is not another one
+			}
+		case '=', '(':
+			if !endsFold(doc[:i], "src") && !endsFold(doc[:i], "href") && !endsFold(doc[:i], "background") && !endsFold(doc[:i], "url") {
+				continue
+			}
+			u := urlToken(strings.TrimLeft(doc[i+1:min(len(doc), i+1+maxURL)], "\"' "))
+			if len(u) < len("cid:") || !strings.EqualFold(u[:len("cid:")], "cid:") {
+				r.urls[strings.ToLower(unescape(u))] = true
+				i += len(u)
 			}
 		}
 	}
 	return r
+}
+
+// endsFold compares the end of s with US-ASCII in lower case.
+func endsFold(s, end string) bool {
+	if len(s) < len(end) || s[len(s)-1]|0x20 != end[len(end)-1] {
+		return false
+	}
+	return strings.EqualFold(s[len(s)-len(end):], end)
 }
 
 // maxURL is the longest reference looked at.

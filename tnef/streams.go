@@ -21,12 +21,14 @@ func Streams(data []byte, opt *Options) ([][]byte, error) {
 	var streams [][]byte
 	var visit func(p *rawmime.Part) error
 	visit = func(p *rawmime.Part) error {
-		if len(p.Children) == 0 && !p.IsMultipart() && (isTNEFType(p.Type) || isTNEFName(p.Name())) {
-			stream, err := c.decodeBody(p)
+		if len(p.Children) == 0 && !p.IsMultipart() {
+			stream, err := c.streamOf(p)
 			if err != nil {
 				return err
 			}
-			streams = append(streams, stream)
+			if stream != nil {
+				streams = append(streams, stream)
+			}
 		}
 		for _, child := range p.Children {
 			if err := visit(child); err != nil {
@@ -36,4 +38,18 @@ func Streams(data []byte, opt *Options) ([][]byte, error) {
 		return nil
 	}
 	return streams, visit(root)
+}
+
+// streamOf is the content of a part that is TNEF, says so, or has it uuencoded in its text; nil of another one.
+func (c *conversion) streamOf(p *rawmime.Part) ([]byte, error) {
+	if isTNEFType(p.Type) || isTNEFName(p.Name()) {
+		return c.decodeBody(p)
+	}
+	if stream, _ := c.findUU(p); stream != nil {
+		return stream, nil
+	}
+	if content, known := rawmime.Decode(nil, p.Body(c.msg), p.Encoding); known && IsTNEF(content) {
+		return content, nil // whatever it is called
+	}
+	return nil, nil
 }

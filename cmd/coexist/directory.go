@@ -12,6 +12,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/coexist-mail/coexist/directory/audit"
 	"github.com/coexist-mail/coexist/gateway"
 	"github.com/coexist-mail/coexist/gateway/admin"
 	"github.com/coexist-mail/coexist/gateway/config"
@@ -191,7 +192,9 @@ func printLookedUp(s *streams, found []admin.LookedUp) error {
 type directoryAuditCmd struct {
 	configFlag
 	jsonFlag
-	Offline bool `help:"Do not ask the domain controllers."`
+	Offline bool     `help:"Do not ask the domain controllers."`
+	All     bool     `help:"Show all findings of a rule, not only the first ten."`
+	Ignore  []string `help:"Rules to leave out; docs/directory-audit.md has them." placeholder:"RULE,..."`
 }
 
 // Run exits 1 with findings.
@@ -207,13 +210,13 @@ func (c *directoryAuditCmd) Run(s *streams) error {
 	if err != nil {
 		return err
 	}
+	if findings, err = audit.Ignore(findings, c.Ignore); err != nil {
+		return usageError{err}
+	}
 	if c.JSON {
 		err = s.json(findings)
 	} else {
-		for _, f := range findings {
-			fmt.Fprintf(s.out, "%s\n  %s: %s\n  %s\n", f.Object, f.Rule, f.What, f.Fix)
-		}
-		fmt.Fprintf(s.out, "%d findings\n", len(findings))
+		err = audit.Report(s.out, findings, c.All)
 	}
 	if err == nil && len(findings) > 0 {
 		return errFinding

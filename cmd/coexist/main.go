@@ -33,6 +33,7 @@ type cli struct {
 	Queue     queueCmd     `cmd:"" help:"Look at the spool, and steer it."`
 	Hold      holdCmd      `cmd:"" help:"Hold the mail of people who move between the systems."`
 	Trace     traceCmd     `cmd:"" help:"Show what became of messages."`
+	Record    recordCmd    `cmd:"" help:"Write down the dialogues of clients."`
 	Tnef      tnefCmd      `cmd:"" name:"tnef" help:"Convert or inspect winmail.dat."`
 	Demo      demoCmd      `cmd:"" help:"Run a gateway with sample data and send sample mail through it."`
 	Version   versionCmd   `cmd:"" help:"Print the version."`

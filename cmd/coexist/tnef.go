@@ -1,15 +1,16 @@
 package main
 
 import (
-	"bytes"
+	"bufio"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
+	_ "time/tzdata" // for meetings that name their time zone and don't describe it
 
 	"github.com/coexist-mail/coexist/tnef"
-	"github.com/coexist-mail/coexist/tnef/rawmime"
 )
 
 type tnefCmd struct {
@@ -28,22 +29,18 @@ func (c *tnefConvertCmd) Run(s *streams) error {
 	if err != nil {
 		return err
 	}
-	var out bytes.Buffer
+	out := counted{w: bufio.NewWriterSize(s.out, 64<<10)}
 	var report tnef.Report
-	switch {
-	case !tnef.IsTNEF(data):
-		report, err = tnef.ConvertMessage(&out, data, nil)
-	case holdsNothing(data):
-		err = errors.New("nothing in it can be read")
-	default:
+	if tnef.IsTNEF(data) {
 		report, err = tnef.ConvertStream(&out, data, nil)
+	} else {
+		report, err = tnef.ConvertMessage(&out, data, nil)
 	}
 	printWarnings(s, report.Warnings)
-	result := out.Bytes()
-	if err != nil || report.Converted == 0 {
-		result = data
+	if out.n == 0 && (err != nil || report.Converted == 0) { // nothing is written unless something is converted
+		_, _ = out.Write(data)
 	}
-	if _, werr := s.out.Write(result); werr != nil {
+	if werr := out.w.Flush(); werr != nil {
 		return fmt.Errorf("writing the message: %w", werr)
 	}
 	if err != nil {
@@ -56,10 +53,16 @@ func (c *tnefConvertCmd) Run(s *streams) error {
 	return nil
 }
 
-// holdsNothing tells of a stream of which only the signature can be read: a message made of it would be empty.
-func holdsNothing(data []byte) bool {
-	m, err := tnef.Decode(data, nil)
-	return err == nil && len(m.Props.List)+len(m.Attachments)+len(m.Recipients) == 0
+// counted is an output that knows how much went to it. What it writes is not kept: it may be large.
+type counted struct {
+	w *bufio.Writer
+	n int64
+}
+
+func (c *counted) Write(p []byte) (int, error) {
+	n, err := c.w.Write(p)
+	c.n += int64(n)
+	return n, err
 }
 
 type tnefInspectCmd struct {
@@ -104,14 +107,14 @@ func (c *tnefExtractCmd) Run(s *streams) error {
 	if err := os.MkdirAll(c.Dir, 0o777); err != nil {
 		return fmt.Errorf("making the folder: %w", err)
 	}
-	failed := false
+	failed, taken := false, map[string]bool{}
 	for _, data := range streams {
 		files, err := tnef.Extract(data, nil)
 		if err != nil {
 			return fmt.Errorf("extracting: %w", err)
 		}
 		for _, f := range files {
-			path := filepath.Join(c.Dir, f.Name)
+			path := filepath.Join(c.Dir, freeName(taken, f.Name))
 			if err := writeNew(path, f.Data); err != nil {
 				failed = true
 				fmt.Fprintln(s.err, "coexist:", err)
@@ -124,6 +127,17 @@ func (c *tnefExtractCmd) Run(s *streams) error {
 		return errFinding
 	}
 	return nil
+}
+
+// freeName numbers a file that has the name of one of another stream; within a stream names differ.
+func freeName(taken map[string]bool, name string) string {
+	ext := filepath.Ext(name)
+	free := name
+	for n := 2; taken[strings.ToLower(free)]; n++ {
+		free = fmt.Sprintf("%s (%d)%s", strings.TrimSuffix(name, ext), n, ext)
+	}
+	taken[strings.ToLower(free)] = true
+	return free
 }
 
 // writeNew writes a file that is not there yet: names come from the mail, and must not replace anything.
@@ -145,33 +159,14 @@ func readStreams(s *streams, file string) ([][]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if tnef.IsTNEF(data) {
-		return [][]byte{data}, nil
-	}
-	root, err := rawmime.Walk(data, rawmime.Limits{})
+	streams, err := tnef.Streams(data, nil)
 	if err != nil {
 		return nil, fmt.Errorf("looking for TNEF: %w", err)
 	}
-	streams := tnefParts(nil, data, root)
 	if len(streams) == 0 {
 		return nil, errors.New("the input is neither a TNEF stream nor a message that holds one")
 	}
 	return streams, nil
-}
-
-// tnefParts adds the decoded contents of all parts that are TNEF, whatever they are called.
-func tnefParts(streams [][]byte, msg []byte, p *rawmime.Part) [][]byte {
-	for _, child := range p.Children {
-		streams = tnefParts(streams, msg, child)
-	}
-	if len(p.Children) > 0 {
-		return streams
-	}
-	content, known := rawmime.Decode(nil, p.Body(msg), p.Encoding)
-	if known && tnef.IsTNEF(content) {
-		streams = append(streams, content)
-	}
-	return streams
 }
 
 func printWarnings(s *streams, warnings []string) {

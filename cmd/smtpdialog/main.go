@@ -28,6 +28,7 @@ type options struct {
 	Foreign  string            `help:"A recipient elsewhere, for whom nothing may be relayed." default:"kim.akers@fabrikam.com"`
 	Var      map[string]string `help:"Another variable of the dialogs, as cloud=meganb@contoso.com. May be repeated." placeholder:"NAME=VALUE"`
 	Client   map[string]string `help:"The local address that a named client connects from, as onprem=127.0.1.1. May be repeated." placeholder:"NAME=IP"`
+	Server   map[string]string `help:"The address of a server in a named state, as no-directory=127.0.0.1:2525. May be repeated." placeholder:"NAME=HOST:PORT"`
 	StartTLS bool              `help:"Begin TLS before each dialog; those about STARTTLS itself are skipped." name:"starttls"`
 	Timeout  time.Duration     `help:"How long a reply may take." default:"10s"`
 	Verbose  bool              `help:"Show the dialogues." short:"v"`
@@ -135,14 +136,20 @@ func (o *options) runner() *dialog.Runner {
 	return &dialog.Runner{Dial: o.dial, Vars: vars, StartTLS: o.StartTLS, Timeout: o.Timeout}
 }
 
-func (o *options) dial(ctx context.Context, client string) (net.Conn, error) {
-	d := net.Dialer{Timeout: o.Timeout}
-	if client != "" {
-		ip := net.ParseIP(o.Client[client])
+func (o *options) dial(ctx context.Context, p dialog.Peer) (net.Conn, error) {
+	addr, d := o.Addr, net.Dialer{Timeout: o.Timeout}
+	if p.Server != "" {
+		addr = o.Server[p.Server]
+	}
+	if p.Client != "" {
+		ip := net.ParseIP(o.Client[p.Client])
 		if ip == nil {
-			return nil, dialog.ErrNoClient
+			return nil, dialog.ErrNoPeer
 		}
 		d.LocalAddr = &net.TCPAddr{IP: ip}
 	}
-	return d.DialContext(ctx, "tcp", o.Addr)
+	if addr == "" {
+		return nil, dialog.ErrNoPeer
+	}
+	return d.DialContext(ctx, "tcp", addr)
 }

@@ -25,6 +25,7 @@ func TestCommand(t *testing.T) {
 	}
 	good := write("01-good.smtp", "S: 220 mx.contoso.com\nC: EHLO x\nS: 250\nC: MAIL FROM:<{from}>\nS: 250\nC: RCPT TO:<postmaster@{domain}>\nS: 250\nC: QUIT\nS: 221\nX\n")
 	other := write("02-other.smtp", "== one\nS: 220\nC: EHLO x\nS: 299 impossible\n== two\nfrom: onprem\nS: 220\n")
+	down := write("04-down.smtp", "server: no-directory\nS: 220\n")
 	broken := write("03-broken.smtp", "S: 220\nnonsense\n")
 	for _, tt := range []struct {
 		name   string
@@ -36,6 +37,8 @@ func TestCommand(t *testing.T) {
 		{"differs", []string{s.Addr(), good, other}, 1, "02-other.smtp:4: 02-other: one\n\twant 299 impossible\n\tgot  250 "},
 		{"skips", []string{s.Addr(), other}, 1, "skipped: needs a client onprem"},
 		{"a named client", []string{s.Addr(), other, "--client", "onprem=127.0.1.1"}, 1, "1 passed, 1 differ, 0 skipped"},
+		{"skips a server", []string{s.Addr(), down}, 0, "skipped: needs a server no-directory"},
+		{"a named server", []string{"127.0.0.1:1", down, "--server", "no-directory=" + s.Addr()}, 0, "1 passed, 0 differ, 0 skipped"},
 		{"shows the dialogue", []string{s.Addr(), good, "-v", "--domain", "other.example"}, 0, "> RCPT TO:<postmaster@other.example>"},
 		{"broken file", []string{s.Addr(), broken}, 2, `03-broken.smtp:2: "nonsense" is not a step`},
 		{"no server", []string{"127.0.0.1:1", good}, 1, "connecting"},

@@ -1,4 +1,4 @@
-// Package ad keeps a view of Active Directory: it loads all recipients below a DN once, then asks for changes at short intervals, and applies those to the view.
+// Package ad keeps a view of Active Directory: it loads all recipients below some DNs once, then asks for changes at short intervals, and applies those to the view.
 //
 // How changes are seen is found out at run time, best first: by DirSync ([MS-ADTS] 3.1.1.3.4.1.3), by DirSync with the flag for accounts without the right to replicate, or by
 // uSNChanged. A change notice is only a hint: the objects that it names are read again as they are now, and what is not there any more is removed. So nothing depends on the order

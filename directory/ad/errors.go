@@ -20,6 +20,7 @@ var (
 // bindData explains the data field of the diagnostic message with result 49: a Win32 error in hexadecimal, such as "80090308: LdapErr: DSID-0C090439, comment: AcceptSecurityContext
 // error, data 52e, v4563" ([MS-ERREF] 2.2).
 var bindData = map[string]string{
+	"57":  "the bind does not name its TLS channel (channel binding)",
 	"525": "there is no such account: check bind_dn",
 	"52e": "wrong password, or no such account: check bind_dn and password_file",
 	"52f": "the account is restricted",
@@ -31,6 +32,8 @@ var bindData = map[string]string{
 	"701": "the account has expired",
 	"773": "its password must be changed first",
 	"775": "the account is locked",
+
+	"80090346": "the channel binding is not that of its certificate: is there something that ends TLS between here and the domain controller?", // SEC_E_BAD_BINDINGS
 }
 
 var dataField = regexp.MustCompile(`data ([0-9a-fA-F]+)`)

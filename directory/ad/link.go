@@ -62,8 +62,8 @@ func dial(ctx context.Context, c *Config, raw string) (*link, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", raw, err)
 	}
-	if c.BindDN != "" && c.plain(u) && !c.Plaintext {
-		return nil, fmt.Errorf("%s: a password is not sent in clear text: use ldaps:// or start_tls, or set allow_plaintext", raw)
+	if err := c.allowed(u); err != nil {
+		return nil, fmt.Errorf("%s: %w", raw, err)
 	}
 	l, err := connect(ctx, c, u)
 	if err != nil {
@@ -74,7 +74,7 @@ func dial(ctx context.Context, c *Config, raw string) (*link, error) {
 	defer stop()
 	l.timeout = c.Timeout
 	l.conn.SetTimeout(min(c.Timeout, shortTimeout))
-	if err = l.bind(c); err == nil {
+	if err = l.bind(ctx, c); err == nil {
 		err = l.identify()
 	}
 	if err != nil {
@@ -145,7 +145,10 @@ func authorities(file string) (*x509.CertPool, error) {
 }
 
 // bind authenticates.
-func (l *link) bind(c *Config) error {
+func (l *link) bind(ctx context.Context, c *Config) error {
+	if c.kerberos() {
+		return l.bindKerberos(ctx, c)
+	}
 	password, err := c.secret()
 	if err != nil {
 		return err

@@ -15,31 +15,50 @@ import (
 // errUnbelieved is why a complete answer is not taken for the truth.
 var errUnbelieved = errors.New("the answer is not believed yet")
 
-// load reads everything, and puts it in place of the view.
+// load reads everything, and puts it in place of the view, together with what changed while it was read: an object that was moved then can be missing in the answers.
 func (s *Source) load(ctx context.Context) error {
-	nc, err := contextOf(s.cfg.BaseDN, s.link.dc.Contexts)
+	v, st, err := s.everything()
 	if err != nil {
 		return err
 	}
-	// Changes are followed from before the search on. The best method is chosen when there is a view.
-	st := state{URL: s.link.url, Service: s.link.dc.Service, Invocation: s.link.dc.Invocation, Method: USNReconcile, USN: s.link.dc.USN, NC: nc, Containers: containers{}}
-	ld := &loader{s: s, b: directory.NewBuilder(), st: &st, begin: time.Now()}
-	ld.told = ld.begin
-	err = s.link.pages(s.cfg.BaseDN, loaded, append([]string{"member"}, attributes...), nil, ld.page)
-	if err != nil {
-		return fmt.Errorf("loading the directory below %q: %w", s.cfg.BaseDN, explainBase(err))
-	}
-	v := ld.b.Build()
 	if err := s.believe(v); err != nil {
 		return err
 	}
-	ld.tell("directory loaded")
-	s.started, s.compare, s.recheck = false, false, map[directory.GUID]bool{}
-	s.st = st
-	s.keep.Replace(v, s.cfg.Now(), st.encode())
-	s.keep.Describe(s.link.name(), string(st.Method))
+	if v, err = s.carry(v, &st); err != nil {
+		return err
+	}
+	before, recheck := s.st, s.recheck
+	s.draft, s.st, s.recheck = v, st, map[directory.GUID]bool{}
+	err = s.follow(ctx)
+	v, s.draft = s.draft, nil
+	if err != nil {
+		s.st, s.recheck = before, recheck
+		return err
+	}
+	s.started, s.compare = false, false
+	s.keep.Replace(v, s.cfg.Now(), s.st.encode())
+	s.keep.Describe(s.link.name(), string(s.st.Method))
 	_ = s.keep.Persist() // it logs its error
 	return ctx.Err()
+}
+
+// everything reads all bases. Changes can be followed from before the search on; the best method is chosen when there is a view.
+func (s *Source) everything() (*directory.View, state, error) {
+	parts, err := s.link.partitions(s.cfg.BaseDNs)
+	if err != nil {
+		return nil, state{}, err
+	}
+	st := state{URL: s.link.url, Service: s.link.dc.Service, Invocation: s.link.dc.Invocation, Method: USNReconcile, USN: s.link.dc.USN, Partitions: parts, Containers: containers{}}
+	ld := &loader{s: s, b: directory.NewBuilder(), st: &st, begin: time.Now()}
+	ld.told = ld.begin
+	for _, base := range s.cfg.BaseDNs {
+		err := s.link.pages(base, loaded, append([]string{"member"}, attributes...), nil, ld.page)
+		if err != nil {
+			return nil, state{}, fmt.Errorf("loading the directory below %q: %w", base, explainBase(err))
+		}
+	}
+	ld.tell("directory loaded")
+	return ld.b.Build(), st, nil
 }
 
 func explainBase(err error) error {
@@ -58,7 +77,7 @@ func contextOf(dn string, contexts []string) (string, error) {
 		}
 	}
 	if best == "" {
-		return "", fmt.Errorf("the domain controller does not hold base_dn %q; it holds %s", dn, strings.Join(contexts, "; "))
+		return "", fmt.Errorf("the domain controller does not hold base_dn %q: url must name domain controllers of its domain, one gateway reads one domain; this one holds %s", dn, strings.Join(contexts, "; "))
 	}
 	return best, nil
 }
@@ -138,7 +157,7 @@ const shrinkFrom = 20
 func (s *Source) believe(v *directory.View) error {
 	total := v.Stats().Total()
 	if total == 0 {
-		return fmt.Errorf("%w: no user, contact or group is visible below %q: check base_dn and the rights of the account", errUnbelieved, s.cfg.BaseDN)
+		return fmt.Errorf("%w: no user, contact or group is visible below %q: check base_dn and the rights of the account", errUnbelieved, s.cfg.BaseDNs)
 	}
 	old := s.View()
 	if old == nil || old.Stats().Total() < shrinkFrom || total >= old.Stats().Total()/2 {

@@ -45,7 +45,7 @@ func Lookup(ctx context.Context, c Config, terms []directory.Term) (*directory.V
 		l, err := dial(ctx, &c, url)
 		if err == nil {
 			var v *directory.View
-			if v, err = l.lookup(ctx, c.BaseDN, terms); err == nil {
+			if v, err = l.lookup(ctx, c.BaseDNs, terms); err == nil {
 				return v, nil
 			}
 			err = fmt.Errorf("%s: %w", url, err)
@@ -61,20 +61,22 @@ func Lookup(ctx context.Context, c Config, terms []directory.Term) (*directory.V
 // finder collects objects.
 type finder struct {
 	l     *link
-	base  string
+	bases []string
 	asked map[directory.Term]bool
 	found map[directory.GUID]directory.Entry
 	fresh []directory.Entry // found in the last round
 }
 
-func (l *link) lookup(ctx context.Context, base string, terms []directory.Term) (*directory.View, error) {
+func (l *link) lookup(ctx context.Context, bases []string, terms []directory.Term) (*directory.View, error) {
 	defer l.close()
 	stop := context.AfterFunc(ctx, func() { l.conn.Close() })
 	defer stop()
-	if _, err := l.object(base, "objectClass"); err != nil {
-		return nil, fmt.Errorf("reading base_dn %q: %w", base, explainBase(err))
+	for _, base := range bases {
+		if _, err := l.object(base, "objectClass"); err != nil {
+			return nil, fmt.Errorf("reading base_dn %q: %w", base, explainBase(err))
+		}
 	}
-	f := &finder{l: l, base: base, asked: map[directory.Term]bool{}, found: map[directory.GUID]directory.Entry{}}
+	f := &finder{l: l, bases: bases, asked: map[directory.Term]bool{}, found: map[directory.GUID]directory.Entry{}}
 	for len(terms) > 0 || len(f.fresh) > 0 {
 		if len(f.found) > maxLookup {
 			return nil, fmt.Errorf("more than %d objects belong to what was looked up", maxLookup)
@@ -129,26 +131,32 @@ func (f *finder) members(e *directory.Entry) error {
 }
 
 func (f *finder) search(which string) error {
-	return f.l.pages(f.base, "(&"+which+noComputers+")", attributes, nil, func(entries []*ldap.Entry) error {
-		for _, raw := range entries {
-			e := decode(raw, func(directory.Warning) {})
-			if _, keep := directory.KindOf(&e); !keep {
-				continue
-			}
-			if _, known := f.found[e.GUID]; known {
-				continue
-			}
-			if kind, _ := directory.KindOf(&e); kind == directory.Group {
-				var err error
-				if e.Members, err = f.l.members(e.DN); err != nil {
-					return err
-				}
-			}
-			f.found[e.GUID] = e
-			f.fresh = append(f.fresh, e)
+	for _, base := range f.bases {
+		if err := f.l.pages(base, "(&"+which+noComputers+")", attributes, nil, f.take); err != nil {
+			return err
 		}
-		return nil
-	})
+	}
+	return nil
+}
+
+// take notes objects that were not found yet, with their members.
+func (f *finder) take(entries []*ldap.Entry) error {
+	for _, raw := range entries {
+		e := decode(raw, func(directory.Warning) {})
+		kind, keep := directory.KindOf(&e)
+		if _, known := f.found[e.GUID]; known || !keep {
+			continue
+		}
+		if kind == directory.Group {
+			var err error
+			if e.Members, err = f.l.members(e.DN); err != nil {
+				return err
+			}
+		}
+		f.found[e.GUID] = e
+		f.fresh = append(f.fresh, e)
+	}
+	return nil
 }
 
 // addresses are the values that others may own too.

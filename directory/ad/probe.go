@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"time"
 
 	"github.com/go-ldap/ldap/v3"
 )
@@ -13,11 +14,12 @@ const Exchange2013 = 15137
 
 // Facts are what can be said of a domain controller and of the rights of the account.
 type Facts struct {
-	URL           string `json:"url"`
-	DC            string `json:"dc"`             // its DNS name
-	Method        Method `json:"method"`         // how changes would be seen
-	SeesDeletions bool   `json:"sees_deletions"` // without waiting for a comparison of all objects
-	SchemaVersion int    `json:"schema_version"` // rangeUpper of ms-Exch-Schema-Version-Pt; 0 without the Exchange schema
+	URL           string   `json:"url"`
+	DC            string   `json:"dc"`             // its DNS name
+	Method        Method   `json:"method"`         // how changes would be seen
+	SeesDeletions bool     `json:"sees_deletions"` // without waiting for a comparison of all objects
+	Contexts      []string `json:"contexts"`       // the naming contexts of the bases
+	SchemaVersion int      `json:"schema_version"` // rangeUpper of ms-Exch-Schema-Version-Pt; 0 without the Exchange schema
 }
 
 // Probe connects to one of the domain controllers, looks for the base, and finds out what the account may do. It changes nothing.
@@ -31,51 +33,82 @@ func Probe(ctx context.Context, c Config, url string) (Facts, error) {
 	stop := context.AfterFunc(ctx, func() { l.conn.Close() })
 	defer stop()
 	f := Facts{URL: url, DC: l.dc.Host}
-	nc, err := contextOf(c.BaseDN, l.dc.Contexts)
+	parts, err := l.partitions(c.BaseDNs)
 	if err != nil {
 		return f, fmt.Errorf("%s: %w", url, err)
 	}
-	if _, err := l.object(c.BaseDN, "objectClass"); err != nil {
-		return f, fmt.Errorf("%s: reading base_dn %q: %w", url, c.BaseDN, explainBase(err))
+	for _, base := range c.BaseDNs {
+		if _, err := l.object(base, "objectClass"); err != nil {
+			return f, fmt.Errorf("%s: reading base_dn %q: %w", url, base, explainBase(err))
+		}
 	}
-	if err := l.rights(nc, &f); err != nil {
+	if err := l.rights(parts, &f); err != nil {
 		return f, fmt.Errorf("%s: %w", url, err)
+	}
+	for _, p := range parts {
+		f.Contexts = append(f.Contexts, p.NC)
 	}
 	f.SchemaVersion = l.schemaVersion()
 	return f, nil
 }
 
-// rights finds out how changes would be seen, by beginning DirSync for objects that do not exist.
-func (l *link) rights(nc string, f *Facts) error {
+// rights finds out how changes would be seen.
+func (l *link) rights(parts []partition, f *Facts) error {
 	for _, m := range []Method{DirSync, DirSyncObjectSecurity} {
-		flags := ldap.DirSyncIncrementalValues
-		if m == DirSyncObjectSecurity {
-			flags |= ldap.DirSyncObjectSecurity
+		may, err := l.mayDirSync(parts, m)
+		if err != nil {
+			return err
 		}
-		req := request(nc, ldap.ScopeWholeSubtree, "(cn=no such object)", "name")
-		req.Controls = []ldap.Control{ldap.NewRequestControlDirSync(flags, dirSyncBytes, nil)}
-		_, err := l.conn.Search(req)
-		if err == nil {
+		if may {
 			f.Method = m
 			break
 		}
-		if err := failed(err); !refused(err) {
-			return err
-		}
 	}
-	seen, err := l.seesDeletions(nc)
+	seen, err := l.deletions(parts)
 	if err != nil {
 		return err
 	}
-	f.SeesDeletions = seen || f.Method == DirSync
+	f.SeesDeletions = seen != hidden || f.Method == DirSync
 	switch {
 	case f.Method != "":
-	case seen:
+	case seen != hidden:
 		f.Method = USN
 	default:
 		f.Method = USNReconcile
 	}
 	return nil
+}
+
+// mayDirSync begins DirSync, for the first entry only, and tells whether that is let.
+func (l *link) mayDirSync(parts []partition, m Method) (bool, error) {
+	flags := ldap.DirSyncIncrementalValues
+	if m == DirSyncObjectSecurity {
+		flags |= ldap.DirSyncObjectSecurity
+	}
+	for _, p := range parts {
+		req := request(p.NC, ldap.ScopeWholeSubtree, "(objectClass=*)", "name")
+		req.SizeLimit = 1
+		req.Controls = []ldap.Control{ldap.NewRequestControlDirSync(flags, 1, nil)}
+		_, err := l.conn.Search(req)
+		switch {
+		case err == nil, ldap.IsErrorWithCode(err, ldap.LDAPResultSizeLimitExceeded):
+		case refused(err):
+			return false, nil
+		default:
+			return false, failed(err)
+		}
+	}
+	return true, nil
+}
+
+// probeDirSync is mayDirSync with a short time limit, and tells whether that was over without an answer.
+func (l *link) probeDirSync(parts []partition, m Method) (may, silent bool, err error) {
+	limit := min(l.timeout, shortTimeout)
+	l.conn.SetTimeout(limit)
+	defer l.conn.SetTimeout(l.timeout)
+	begin := time.Now()
+	may, err = l.mayDirSync(parts, m)
+	return may, err != nil && time.Since(begin) >= limit, err
 }
 
 // schemaVersion is 0 when the schema has no Exchange, or the account may not see it.

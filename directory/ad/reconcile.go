@@ -14,24 +14,26 @@ import (
 
 // reconcile compares the GUIDs and times of change of all objects with the view. What differs is read again, one by one: that decides, not the comparison.
 func (s *Source) reconcile(ctx context.Context) error {
-	begin := time.Now()
+	begin, usn := time.Now(), s.link.dc.USN
 	seen, n := []directory.GUID{}, newNotice()
-	err := s.link.pages(s.cfg.BaseDN, recipients, []string{"objectGUID", "whenChanged"}, nil, func(entries []*ldap.Entry) error {
-		v := s.View()
-		for _, e := range entries {
-			g, ok := guidOf(e)
-			if !ok {
-				continue
+	for _, base := range s.cfg.BaseDNs {
+		err := s.link.pages(base, recipients, []string{"objectGUID", "whenChanged"}, nil, func(entries []*ldap.Entry) error {
+			v := s.View()
+			for _, e := range entries {
+				g, ok := guidOf(e)
+				if !ok {
+					continue
+				}
+				seen = append(seen, g)
+				if r, ok := v.ByGUID(g); !ok || changedSince(e, v.WhenChanged(r)) {
+					n.seen[g], n.full[g] = true, true
+				}
 			}
-			seen = append(seen, g)
-			if r, ok := v.ByGUID(g); !ok || changedSince(e, v.WhenChanged(r)) {
-				n.seen[g], n.full[g] = true, true
-			}
+			return s.breathe(ctx)
+		})
+		if err != nil {
+			return fmt.Errorf("comparing all objects below %q: %w", base, explainBase(err))
 		}
-		return s.breathe(ctx)
-	})
-	if err != nil {
-		return fmt.Errorf("comparing all objects: %w", err)
 	}
 	slices.SortFunc(seen, compareGUIDs)
 	v, missing := s.View(), 0
@@ -44,12 +46,16 @@ func (s *Source) reconcile(ctx context.Context) error {
 	if total := v.Stats().Total(); total >= shrinkFrom && missing > total/2 {
 		return stale{fmt.Sprintf("%d of %d objects are not visible", missing, total)}
 	}
-	s.compared, s.cost, s.compare = time.Now(), time.Since(begin), false
+	s.compared, s.comparedUSN, s.compare = time.Now(), usn, false
+	s.cost = min(time.Since(begin), time.Duration(len(seen)+1)*slowObject)
 	if len(n.seen) > 0 {
 		s.cfg.Log.Debug("comparing all objects", "differences", len(n.seen), "missing", missing)
 	}
 	return s.settle(ctx, n, s.st)
 }
+
+// slowObject is the longest that an object counts in the cost of a comparison: that something was slow once must not put the next comparison off.
+const slowObject = time.Millisecond
 
 // changedSince tells whether an entry has another whenChanged. It counts seconds, and is each domain controller's own.
 func changedSince(e *ldap.Entry, known time.Time) bool {

@@ -2,6 +2,7 @@ package ad
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -46,7 +47,7 @@ func userAttributes(i int) adtest.Attributes {
 }
 
 func config(t testing.TB, servers ...*adtest.Server) Config {
-	c := Config{BaseDN: root, BindDN: "svc@contoso.test", PasswordFile: secretFile(t, "secret"), Refresh: 50 * time.Millisecond, Reconcile: 100 * time.Millisecond,
+	c := Config{BaseDNs: []string{root}, BindDN: "svc@contoso.test", PasswordFile: secretFile(t, "secret"), Refresh: 50 * time.Millisecond, Reconcile: 100 * time.Millisecond,
 		Timeout: time.Minute, Log: testLog(t)}
 	for _, s := range servers {
 		c.URLs = append(c.URLs, s.URL())
@@ -155,7 +156,7 @@ func randomChanges(t *testing.T, faults func(*adtest.Faults), method Method, rnd
 	if got := s.Status().Method; got != string(method) {
 		t.Fatalf("the method is %s, expected %s", got, method)
 	}
-	for poll := range 15 {
+	for poll := range 10 {
 		var done []string
 		for range 1 + rnd.IntN(6) {
 			done = append(done, w.change())
@@ -464,6 +465,89 @@ func TestFailover(t *testing.T) {
 	}
 }
 
+// What the next domain controller has not got yet is kept for a while: somebody new, and somebody who was moved into sight. What it knows to be deleted or elsewhere is not, nor what has a
+// successor, nor what was changed long ago.
+func TestReplicationLag(t *testing.T) {
+	for _, r := range rights {
+		t.Run(r.name, func(t *testing.T) {
+			const users = 30
+			now := time.Now()
+			store := company(users)
+			store.Add("OU=Out,"+root, adtest.Attributes{"objectClass": {"top", "organizationalUnit"}})
+			behind := store.Copy() // what was replicated so far
+			for i := range 4 {
+				store.Add(userDN(users+i), userAttributes(users+i))
+			}
+			one, two := adtest.NewServer(t, store, nil), adtest.NewServer(t, behind, nil)
+			one.Fail(r.faults)
+			two.Fail(r.faults)
+			two.Fail(func(f *adtest.Faults) { f.Host = "DC2" })
+			cfg := config(t, one, two)
+			cfg.BaseDNs = []string{"OU=Sales," + root, "OU=Groups," + root}
+			cfg.Now = func() time.Time { return now }
+			s := source(t, cfg)
+			refresh(t, s)
+			check(t, s, "the first", total(users+5))
+			before := s.View()
+
+			behind.Delete(userDN(3))                                         // a tombstone tells, to those who see it
+			behind.Rename(userDN(4), "CN=User 4,OU=Out,"+root)               // out of sight
+			behind.Add("CN=Another,OU=Sales,"+root, userAttributes(users+1)) // has the address by now
+			one.Stop()
+			want := users + 3
+			if !s.st.Deletions {
+				want++
+			}
+			for range 2 { // the second time all objects are compared, for those who see no deletions
+				refresh(t, s)
+				check(t, s, "the second", total(want), owner("u30@contoso.com", userDN(30)), owner("u31@contoso.com", "CN=Another,OU=Sales,"+root), owner("u33@contoso.com", userDN(33)),
+					owner("u4@contoso.com", ""), func(v *directory.View) string {
+						if want, got := ldifOf(t, before, userDN(33)), ldifOf(t, v, userDN(33)); got != want {
+							return "what is kept is not as it was: " + got + ", expected " + want
+						}
+						return ""
+					})
+			}
+			now = now.Add(replicationLag + time.Minute)
+			refresh(t, s)
+			check(t, s, "it never came", total(users), owner("u30@contoso.com", ""), owner("u33@contoso.com", ""), owner("u3@contoso.com", ""))
+		})
+	}
+}
+
+// What was kept is the directory's again when it arrives.
+func TestReplicationArrives(t *testing.T) {
+	store := company(5)
+	behind := store.Copy()
+	store.Add(userDN(5), userAttributes(5))
+	one, two := adtest.NewServer(t, store, nil), adtest.NewServer(t, behind, nil)
+	two.Fail(func(f *adtest.Faults) { f.Host = "DC2" })
+	s := source(t, config(t, one, two))
+	refresh(t, s)
+	one.Stop()
+	refresh(t, s)
+	check(t, s, "kept", total(7), owner("u5@contoso.com", userDN(5)))
+	store.Set(userDN(5), "displayName", "arrived")
+	two.Replace(store)
+	refresh(t, s)
+	check(t, s, "arrived", total(7), owner("u5@contoso.com", userDN(5)))
+	store.Delete(userDN(5))
+	refresh(t, s)
+	check(t, s, "deleted then", total(6), owner("u5@contoso.com", ""))
+}
+
+// ldifOf is one object.
+func ldifOf(t testing.TB, v *directory.View, dn string) string {
+	t.Helper()
+	for _, record := range strings.Split(ldif(t, v), "\n\n") {
+		if strings.Contains(record, "dn: "+dn+"\n") {
+			return record
+		}
+	}
+	t.Fatalf("%s is not there", dn)
+	return ""
+}
+
 // Run recovers by itself, and soon.
 func TestRunRecovers(t *testing.T) {
 	store := company(10)
@@ -593,7 +677,7 @@ func TestRestart(t *testing.T) {
 	refresh(t, damaged)
 	check(t, damaged, "read anew", total(users+1))
 	// The view of another part of the directory is not used.
-	cfg.BaseDN = "OU=Sales," + root
+	cfg.BaseDNs = []string{"OU=Sales," + root}
 	if other := source(t, cfg); other.View() != nil {
 		t.Error("the snapshot of another base was taken")
 	}
@@ -610,7 +694,7 @@ func TestPartOfTheDirectory(t *testing.T) {
 			server := adtest.NewServer(t, store, nil)
 			server.Fail(r.faults)
 			cfg := config(t, server)
-			cfg.BaseDN = "OU=Sales," + root
+			cfg.BaseDNs = []string{"OU=Sales," + root}
 			s := source(t, cfg)
 			refresh(t, s)
 			check(t, s, "before", total(5), owner("alexw@contoso.com", ""))
@@ -622,6 +706,217 @@ func TestPartOfTheDirectory(t *testing.T) {
 			refresh(t, s)
 			check(t, s, "went out", total(4), owner("alexw@contoso.com", ""), owner("u2@contoso.com", ""))
 		})
+	}
+}
+
+// Several bases in one naming context and in two: objects come into them, leave them, and go from one to another, of which no moment without them is ever seen.
+func TestSeveralBases(t *testing.T) {
+	const apps = "DC=apps,DC=contoso,DC=test" // a naming context of its own, within the other one by name
+	for _, r := range rights {
+		t.Run(r.name, func(t *testing.T) {
+			store := company(5)
+			store.Context(apps)
+			for _, ou := range []string{"OU=Out," + root, "OU=Shop," + root, "OU=Team,OU=Out," + root, "OU=Hidden," + apps, "OU=Bots," + apps} {
+				store.Add(ou, adtest.Attributes{"objectClass": {"top", "organizationalUnit"}})
+			}
+			contact := func(dn, address string) {
+				store.Add(dn, adtest.Attributes{"objectClass": {"top", "contact"}, "proxyAddresses": {"SMTP:" + address}})
+			}
+			contact("CN=Alex Wilber,OU=Team,OU=Out,"+root, "alexw@contoso.com")
+			contact("CN=Megan Bowen,OU=Shop,"+root, "meganb@contoso.com")
+			contact("CN=Isaiah Langer,OU=Bots,"+apps, "isaiahl@contoso.com")
+			contact("CN=Lee Gu,OU=Hidden,"+apps, "leeg@contoso.com")
+			server := adtest.NewServer(t, store, nil)
+			server.Fail(r.faults)
+			cfg := config(t, server)
+			// As they are typed, and one within another.
+			cfg.BaseDNs = []string{"ou=sales," + root, "OU=Shop," + root, "OU=Inner,OU=Shop," + root, "OU=Bots," + apps}
+			s := source(t, cfg)
+			refresh(t, s)
+			check(t, s, "before", total(7), owner("alexw@contoso.com", ""), owner("meganb@contoso.com", "CN=Megan Bowen,OU=Shop,"+root), owner("leeg@contoso.com", ""),
+				owner("isaiahl@contoso.com", "CN=Isaiah Langer,OU=Bots,"+apps))
+
+			store.Rename("CN=Megan Bowen,OU=Shop,"+root, "CN=Megan Bowen,OU=Sales,"+root)
+			store.Rename("OU=Team,OU=Out,"+root, "OU=Team,OU=Shop,"+root)
+			store.Rename("CN=Lee Gu,OU=Hidden,"+apps, "CN=Lee Gu,OU=Bots,"+apps)
+			refresh(t, s)
+			check(t, s, "moved between, and in", total(9), owner("meganb@contoso.com", "CN=Megan Bowen,OU=Sales,"+root), owner("alexw@contoso.com", "CN=Alex Wilber,OU=Team,OU=Shop,"+root),
+				owner("leeg@contoso.com", "CN=Lee Gu,OU=Bots,"+apps))
+
+			store.Rename("OU=Team,OU=Shop,"+root, "OU=Team,OU=Sales,"+root)
+			store.Rename(userDN(2), "CN=User 2,OU=Shop,"+root)
+			store.Rename("CN=Lee Gu,OU=Bots,"+apps, "CN=Lee Gu,OU=Hidden,"+apps)
+			store.Delete("CN=Isaiah Langer,OU=Bots," + apps)
+			refresh(t, s)
+			check(t, s, "an OU moved between, out, deleted", total(7), owner("alexw@contoso.com", "CN=Alex Wilber,OU=Team,OU=Sales,"+root), owner("u2@contoso.com", "CN=User 2,OU=Shop,"+root),
+				owner("leeg@contoso.com", ""), owner("isaiahl@contoso.com", ""))
+			fresh := source(t, cfg)
+			refresh(t, fresh)
+			if want, got := ldif(t, fresh.View()), ldif(t, s.View()); want != got {
+				t.Errorf("the view differs from one that is loaded now: %s", firstDifference(want, got))
+			}
+		})
+	}
+}
+
+// A base that is renamed, or out of sight, takes nobody away: it is an error, and the last view stays.
+func TestBaseGone(t *testing.T) {
+	for _, r := range rights {
+		t.Run(r.name, func(t *testing.T) {
+			store := company(30)
+			store.Add("OU=Shop,"+root, adtest.Attributes{"objectClass": {"top", "organizationalUnit"}})
+			server := adtest.NewServer(t, store, nil)
+			server.Fail(r.faults)
+			cfg := config(t, server)
+			cfg.BaseDNs = []string{"OU=Shop," + root, "OU=Sales," + root}
+			s := source(t, cfg)
+			refresh(t, s)
+			check(t, s, "before", total(30))
+			store.Rename("OU=Sales,"+root, "OU=Marketing,"+root)
+			store.Set("CN=User 3,OU=Marketing,"+root, "displayName", "Three")
+			for range 3 {
+				if err := s.Refresh(t.Context()); err == nil || !strings.Contains(err.Error(), "base_dn") {
+					t.Errorf("error %v; expected one about base_dn", err)
+				}
+				check(t, s, "renamed", total(30), owner("u3@contoso.com", userDN(3)))
+			}
+			store.Rename("OU=Marketing,"+root, "OU=Sales,"+root)
+			refresh(t, s)
+			check(t, s, "and back", total(30), owner("u3@contoso.com", userDN(3)))
+		})
+	}
+}
+
+// What changes while everything is read is in the view that takes the place of the last one: at no moment somebody is missing who was there all the time.
+func TestMovedDuringLoad(t *testing.T) {
+	store := company(30)
+	store.Add("OU=Shop,"+root, adtest.Attributes{"objectClass": {"top", "organizationalUnit"}})
+	server := adtest.NewServer(t, store, nil)
+	cfg := config(t, server)
+	cfg.BaseDNs = []string{"OU=Shop," + root, "OU=Sales," + root}
+	s := source(t, cfg)
+	// Between the first base and the second, user 3 goes from the second to the first, and is in neither answer.
+	server.Fail(func(f *adtest.Faults) {
+		f.AtPage = func(page int) {
+			if page == 2 {
+				store.Rename(userDN(3), "CN=User 3,OU=Shop,"+root)
+			}
+		}
+	})
+	changed := s.Changed()
+	refreshed := make(chan error, 1)
+	go func() { refreshed <- s.Refresh(t.Context()) }()
+	<-changed
+	check(t, s, "the first view", total(30), owner("u3@contoso.com", "CN=User 3,OU=Shop,"+root))
+	if err := <-refreshed; err != nil {
+		t.Fatal(err)
+	}
+}
+
+// In a directory in which nobody was ever deleted the container of deleted objects tells whether the account would see them; all objects are compared until one was seen.
+func TestNobodyWasDeleted(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		hide   bool
+		method Method
+	}{{"readable", false, USN}, {"hidden", true, USNReconcile}} {
+		t.Run(c.name, func(t *testing.T) {
+			store := company(5)
+			server := adtest.NewServer(t, store, nil)
+			server.Fail(func(f *adtest.Faults) { f.DirSync, f.HideDeleted = adtest.NoDirSync, c.hide })
+			cfg := config(t, server)
+			cfg.Reconcile = time.Hour
+			s := source(t, cfg)
+			refresh(t, s)
+			if m := s.Status().Method; m != string(c.method) {
+				t.Errorf("method %s, expected %s", m, c.method)
+			}
+			facts, err := Probe(t.Context(), cfg, cfg.URLs[0])
+			if err != nil || facts.Method != c.method || facts.SeesDeletions == c.hide {
+				t.Errorf("facts %+v, %v", facts, err)
+			}
+			poll := func() {
+				t.Helper()
+				if err := s.poll(t.Context()); err != nil { // as Run does, without the comparison that Refresh makes
+					t.Fatal(err)
+				}
+			}
+			for i := range 3 {
+				store.Delete(userDN(i))
+				poll()
+				check(t, s, "deleted", total(5-i))
+				if s.st.Proved == c.hide {
+					t.Errorf("deletions are proved to be visible: %v", s.st.Proved)
+				}
+			}
+			searches, _ := server.Counts()
+			poll() // nothing has changed: nothing is compared
+			if now, _ := server.Counts(); now-searches > 3 {
+				t.Errorf("%d searches without a change", now-searches)
+			}
+		})
+	}
+}
+
+// What swallows DirSync costs one time limit for each way of it, and then changes are seen without.
+func TestSilentDirSync(t *testing.T) {
+	store := company(5)
+	server := adtest.NewServer(t, store, nil)
+	server.Fail(func(f *adtest.Faults) { f.SilentDirSync = true })
+	cfg := config(t, server)
+	cfg.Timeout = 300 * time.Millisecond
+	s := source(t, cfg)
+	for i := 0; s.Refresh(t.Context()) != nil; i++ {
+		if i == 10 {
+			t.Fatalf("DirSync is still waited for: %+v", s.Status())
+		}
+	}
+	if m := s.Status().Method; m != string(USN) {
+		t.Errorf("method %s", m)
+	}
+	store.Delete(userDN(1))
+	refresh(t, s)
+	check(t, s, "deleted", total(5))
+}
+
+// Rights that are given, and taken away again, while the source runs.
+func TestRightsChange(t *testing.T) {
+	store := company(5)
+	store.Delete(userDN(4))
+	server := adtest.NewServer(t, store, nil)
+	cfg := config(t, server)
+	cfg.Reconcile = 30 * time.Millisecond
+	s := source(t, cfg)
+	for i, r := range append(slices.Clone(rights), rights...) {
+		server.Fail(func(f *adtest.Faults) { *f = adtest.Faults{}; r.faults(f) })
+		time.Sleep(2 * cfg.Reconcile) // when the method is chosen anew
+		refresh(t, s)
+		if m := s.Status().Method; m != string(r.method) {
+			// DirSync with the right to replicate stays as long as it is let.
+			t.Errorf("step %d, %s: method %s, expected %s", i, r.name, m, r.method)
+		}
+		dn := fmt.Sprintf("CN=Step %d,%s", i, root)
+		store.Add(dn, userAttributes(100+i))
+		refresh(t, s)
+		check(t, s, "added", total(6))
+		store.Delete(dn)
+		refresh(t, s)
+		check(t, s, "deleted", total(5))
+	}
+}
+
+func TestOutermost(t *testing.T) {
+	for _, c := range []struct{ bases, want []string }{
+		{[]string{"DC=contoso,DC=com"}, []string{"DC=contoso,DC=com"}},
+		{[]string{"OU=a,DC=c", "OU=b,DC=c"}, []string{"OU=a,DC=c", "OU=b,DC=c"}},
+		{[]string{"OU=a,DC=c", "DC=c"}, []string{"DC=c"}},
+		{[]string{"DC=c", "ou=A, dc=C", "OU=b,OU=a,DC=c"}, []string{"DC=c"}},
+		{[]string{"OU=A,DC=c", "OU=a,DC=c", "ou=a,dc=c"}, []string{"OU=A,DC=c"}},
+		{[]string{"OU=ba,DC=c", "OU=a,DC=c"}, []string{"OU=ba,DC=c", "OU=a,DC=c"}},
+	} {
+		if got := outermost(c.bases); !slices.Equal(got, c.want) {
+			t.Errorf("%q: %q, expected %q", c.bases, got, c.want)
+		}
 	}
 }
 
@@ -707,8 +1002,8 @@ func TestConfigErrors(t *testing.T) {
 		{"clear text", func(c *Config) { c.URLs = []string{"ldap://192.0.2.1"} }, "not sent in clear text"},
 		{"no password file", func(c *Config) { c.PasswordFile = filepath.Join(t.TempDir(), "none") }, "reading the password"},
 		{"empty password", func(c *Config) { c.PasswordFile = secretFile(t, "") }, "is empty"},
-		{"other naming context", func(c *Config) { c.BaseDN = "DC=fabrikam,DC=com" }, "does not hold base_dn"},
-		{"no such base", func(c *Config) { c.BaseDN = "OU=None," + root }, "check base_dn"},
+		{"other naming context", func(c *Config) { c.BaseDNs = []string{"DC=fabrikam,DC=com"} }, "does not hold base_dn"},
+		{"no such base", func(c *Config) { c.BaseDNs = []string{"OU=None," + root} }, "check base_dn"},
 		{"StartTLS refused", func(c *Config) { c.StartTLS = true }, "StartTLS"},
 		{"no TLS there", func(c *Config) { c.URLs = []string{tlsPort} }, "TLS"},
 	} {
@@ -757,32 +1052,80 @@ func TestPauses(t *testing.T) {
 	cfg := Config{Refresh: 15 * time.Second}
 	cfg.defaults()
 	p := newPauses(&cfg)
-	now := time.Now()
+	now, account, other := time.Now(), [sha256.Size]byte{1}, [sha256.Size]byte{2}
 	for i, c := range []struct {
 		err      error
 		min, max time.Duration
+		refused  bool
 	}{
-		{nil, 14 * time.Second, 15 * time.Second},
-		{errGone, 200 * time.Millisecond, 250 * time.Millisecond},
-		{errGone, 400 * time.Millisecond, 500 * time.Millisecond},
-		{errGone, 800 * time.Millisecond, time.Second},
-		{nil, 14 * time.Second, 15 * time.Second},
-		{errGone, 200 * time.Millisecond, 250 * time.Millisecond},
-		{fmt.Errorf("x: %w", errCredentials), 24 * time.Second, 30 * time.Second},
-		{errCredentials, 48 * time.Second, time.Minute},
+		{nil, 14 * time.Second, 15 * time.Second, false},
+		{errGone, 200 * time.Millisecond, 250 * time.Millisecond, false},
+		{errGone, 400 * time.Millisecond, 500 * time.Millisecond, false},
+		{errGone, 800 * time.Millisecond, time.Second, false},
+		{nil, 14 * time.Second, 15 * time.Second, false},
+		{errGone, 200 * time.Millisecond, 250 * time.Millisecond, false},
+		{fmt.Errorf("x: %w", errCredentials), 24 * time.Second, 30 * time.Second, true},
+		{errCredentials, 48 * time.Second, time.Minute, true},
+		{errGone, 400 * time.Millisecond, 500 * time.Millisecond, false},
 	} {
-		if got := p.after(now, c.err); got < c.min || got > c.max {
+		if got := p.after(now, account, c.err); got < c.min || got > c.max {
 			t.Errorf("step %d: %v; expected %v to %v", i, got, c.min, c.max)
+		}
+		if got := p.refused(now, account) > 0; got != c.refused {
+			t.Errorf("step %d: the account is held back: %v, expected %v", i, got, c.refused)
+		}
+		if p.refused(now, other) > 0 {
+			t.Errorf("step %d: another account is held back", i)
 		}
 	}
 	for range 40 {
-		if got := p.after(now, errGone); got > 15*time.Second {
+		if got := p.after(now, account, errGone); got > 15*time.Second {
 			t.Errorf("a pause of %v; expected at most the refresh", got)
 		}
-		if got := p.after(now, errCredentials); got > 10*time.Minute {
+		if got := p.after(now, account, errCredentials); got > 10*time.Minute {
 			t.Errorf("a pause of %v after a refusal", got)
 		}
 	}
+}
+
+// A password that is refused is tried rarely, whatever refresh is; a new one is tried soon.
+func TestNewPassword(t *testing.T) {
+	server := adtest.NewServer(t, company(3), nil)
+	refuse := func(f *adtest.Faults) { f.BindCode, f.BindText = 49, "data 52e" }
+	server.Fail(refuse)
+	cfg := config(t, server)
+	cfg.Refresh = 20 * time.Millisecond
+	s := New(cfg)
+	run(t, s)
+	binds := func() int { _, n := server.Counts(); return n }
+	for until := time.Now().Add(patience); s.Status().LastError == ""; time.Sleep(time.Millisecond) {
+		if time.Now().After(until) {
+			t.Fatal("the refusal is not seen")
+		}
+	}
+	time.Sleep(10 * cfg.Refresh)
+	if n := binds(); n != 1 {
+		t.Errorf("%d binds with a password that was refused; expected one", n)
+	}
+	server.Fail(func(f *adtest.Faults) { f.BindCode = 0 })
+	if err := os.WriteFile(cfg.PasswordFile, []byte("another\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, s, "the new password", total(4))
+
+	// A refusal later: asking by hand is an attempt, and when that succeeds all goes on.
+	server.Fail(refuse)
+	server.Stop()
+	server.Start()
+	for until := time.Now().Add(patience); s.Status().State != directory.StateDegraded || !strings.Contains(s.Status().LastError, "52e"); time.Sleep(time.Millisecond) {
+		if time.Now().After(until) {
+			t.Fatalf("the refusal is not seen: %+v", s.Status())
+		}
+	}
+	server.Fail(func(f *adtest.Faults) { f.BindCode = 0 })
+	refresh(t, s)
+	server.Store().Delete(userDN(0))
+	eventually(t, s, "a change after that", total(3))
 }
 
 func TestLookup(t *testing.T) {
@@ -847,7 +1190,7 @@ func TestProbe(t *testing.T) {
 	if f, err := Probe(t.Context(), cfg, cfg.URLs[0]); err != nil || f.SchemaVersion != 0 {
 		t.Errorf("%+v, %v without a schema", f, err)
 	}
-	cfg.BaseDN = "OU=None," + root
+	cfg.BaseDNs = []string{"OU=None," + root}
 	if _, err := Probe(t.Context(), cfg, cfg.URLs[0]); err == nil || !strings.Contains(err.Error(), "base_dn") {
 		t.Errorf("error %v without a base", err)
 	}
@@ -911,7 +1254,7 @@ func FuzzAnswer(f *testing.F) {
 			c.(*net.TCPConn).CloseWrite()
 			c.Read(make([]byte, 1<<12))
 		}()
-		s := New(Config{URLs: []string{"ldap://" + l.Addr().String()}, BaseDN: root, BindDN: "x", PasswordFile: secret, Timeout: 200 * time.Millisecond})
+		s := New(Config{URLs: []string{"ldap://" + l.Addr().String()}, BaseDNs: []string{root}, BindDN: "x", PasswordFile: secret, Timeout: 200 * time.Millisecond})
 		if err := s.Refresh(t.Context()); err == nil || s.View() != nil {
 			t.Errorf("error %v, view %v", err, s.View())
 		}
@@ -921,7 +1264,7 @@ func FuzzAnswer(f *testing.F) {
 
 // FuzzState reads what may be in a snapshot.
 func FuzzState(f *testing.F) {
-	st := state{URL: "ldaps://dc1.contoso.com", Method: DirSync, Cookie: []byte("x"), Containers: containers{{1}: "OU=Sales,DC=contoso,DC=com"}}
+	st := state{URL: "ldaps://dc1.contoso.com", Method: DirSync, Partitions: []partition{{NC: root, Cookie: []byte("x")}}, Containers: containers{{1}: "OU=Sales,DC=contoso,DC=com"}}
 	f.Add(st.encode())
 	f.Add([]byte(`{"containers":{"zz":"x"}}`))
 	f.Fuzz(func(t *testing.T, b []byte) {

@@ -44,15 +44,18 @@ func (s *state) rank(g directory.GUID) int {
 }
 
 func (s *Source) settleSome(ctx context.Context, n *notice, guids []directory.GUID, next *state) error {
-	c := &change{s: s, v: s.View(), n: n, next: next, found: map[directory.GUID]*ldap.Entry{}}
+	c := &change{s: s, v: s.newest(), n: n, next: next, found: map[directory.GUID]*ldap.Entry{}, apart: map[directory.GUID]*ldap.Entry{}}
 	if len(guids) == 0 {
 		s.commit(nil, *next)
 		return ctx.Err()
 	}
-	for _, step := range []func([]directory.GUID) error{c.read, c.containers, c.objects} {
+	for _, step := range []func([]directory.GUID) error{c.where, c.read, c.containers, c.objects, c.where} {
 		if err := step(guids); err != nil {
 			return fmt.Errorf("reading what changed: %w", err)
 		}
+	}
+	if err := c.believe(); err != nil {
+		return err
 	}
 	c.memberChanges()
 	return c.apply()
@@ -64,33 +67,73 @@ type change struct {
 	v     *directory.View // before
 	n     *notice
 	next  *state
+	bases []string                       // the DNs of the bases as the directory has them
 	found map[directory.GUID]*ldap.Entry // as they are now
+	apart map[directory.GUID]*ldap.Entry // what lies below no base
 	extra []directory.GUID               // objects that a container took with it
 	moved []directory.Move
-	newly []newMember
+	newly []newMember // groups that have them are told of them
 	d     directory.Delta
 }
 
-// newMember is an object that came into the view, with the groups that it says it is in.
+// newMember is an object that came into the view, or left it for a place below no base, with the groups that it says it is in.
 type newMember struct {
 	dn     string
 	groups []string
 }
 
-// read finds objects by their GUIDs. What is not found is not there, or not below the base.
-func (c *change) read(guids []directory.GUID) error {
-	for some := range slices.Chunk(guids, guidsPerSearch) {
-		err := c.s.link.pages(c.s.cfg.BaseDN, guidFilter(some), append([]string{"memberOf"}, attributes...), nil, func(entries []*ldap.Entry) error {
-			for _, e := range entries {
-				if g, ok := guidOf(e); ok {
-					c.found[g] = e
-				}
-			}
-			return nil
-		})
+// where reads the bases. Were one renamed or out of sight, everything below it would seem to be gone: so they are read before and after the objects.
+func (c *change) where([]directory.GUID) error {
+	c.bases = c.bases[:0]
+	for _, base := range c.s.cfg.BaseDNs {
+		e, err := c.s.link.object(base, "objectClass")
 		if err != nil {
-			return err
+			return fmt.Errorf("reading base_dn %q: %w", base, explainBase(err))
 		}
+		c.bases = append(c.bases, e.DN)
+	}
+	return nil
+}
+
+// read finds objects by their GUIDs. What is not found is not there, or not below the bases. The search is over whole naming contexts, so that an object that is moved from one base
+// to another meanwhile is found in one of them.
+func (c *change) read(guids []directory.GUID) error {
+	for _, p := range c.next.Partitions {
+		for some := range slices.Chunk(guids, guidsPerSearch) {
+			err := c.s.link.pages(p.NC, guidFilter(some), append([]string{"memberOf"}, attributes...), nil, c.find)
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// find notes objects by whether they lie below a base.
+func (c *change) find(entries []*ldap.Entry) error {
+	for _, e := range entries {
+		g, ok := guidOf(e)
+		switch {
+		case !ok:
+		case slices.ContainsFunc(c.bases, func(base string) bool { return directory.WithinDN(e.DN, base) }):
+			c.found[g] = e
+		default:
+			c.apart[g] = e
+		}
+	}
+	return nil
+}
+
+// believe refuses changes that take more than half of the view away and that no tombstones vouch for: rights of the account that are gone would look like that. What is loaded anew then decides.
+func (c *change) believe() error {
+	total, doubtful := c.v.Stats().Total(), 0
+	for _, g := range c.d.Deletes {
+		if !c.n.deleted[g] {
+			doubtful++
+		}
+	}
+	if total >= shrinkFrom && doubtful > total/2 && c.s.draft == nil {
+		return stale{fmt.Sprintf("%d of %d objects are not visible any more", doubtful, total)}
 	}
 	return nil
 }
@@ -202,8 +245,12 @@ func (c *change) object(g directory.GUID) error {
 	ref, known := c.v.ByGUID(g)
 	e, there := c.found[g]
 	if !there {
-		if known {
+		_, apart := c.apart[g]
+		if known && (c.n.deleted[g] || apart || !c.s.holds(g)) {
 			c.d.Deletes = append(c.d.Deletes, g)
+			if e, ok := c.apart[g]; ok {
+				c.newly = append(c.newly, newMember{e.DN, e.GetEqualFoldAttributeValues("memberOf")})
+			}
 		}
 		return nil
 	}
@@ -244,22 +291,31 @@ func (c *change) warn(w directory.Warning) {
 	c.s.cfg.Log.Warn("an attribute in the directory could not be understood, and is taken as absent", "dn", w.DN, "attribute", w.Attribute, "problem", w.Text)
 }
 
-// memberChanges adds the changes of groups that were told value by value, and objects that are members from the start: a restored object is in its groups again, and
-// nothing is told of those.
+// memberChanges adds the changes of groups that were told value by value.
 func (c *change) memberChanges() {
 	for _, m := range c.n.members {
 		if _, ok := c.v.ByGUID(m.Group); ok {
 			c.d.Members = append(c.d.Members, *m)
 		}
 	}
+	clear(c.n.members)
+}
+
+// join puts objects into their groups of which nothing is told: a restored object is in its groups again, and one that is not in the view any more is still a member. The groups are found by
+// the names that they have after all other changes.
+func (c *change) join(v *directory.View) (*directory.View, error) {
+	var d directory.Delta
 	for _, n := range c.newly {
 		for _, dn := range n.groups {
-			if r, ok := c.v.ByDN(dn); ok {
-				c.d.Members = append(c.d.Members, directory.MemberChange{Group: c.v.GUID(r), Add: []string{n.dn}})
+			if r, ok := v.ByDN(dn); ok {
+				d.Members = append(d.Members, directory.MemberChange{Group: v.GUID(r), Add: []string{n.dn}})
 			}
 		}
 	}
-	clear(c.n.members)
+	if len(d.Members) == 0 {
+		return v, nil
+	}
+	return v.Apply(d)
 }
 
 // apply puts the changed view in place.
@@ -271,6 +327,9 @@ func (c *change) apply() error {
 		return nil
 	}
 	v, err := c.v.Apply(c.d)
+	if err == nil {
+		v, err = c.join(v)
+	}
 	if err != nil {
 		return stale{err.Error()}
 	}
@@ -278,6 +337,12 @@ func (c *change) apply() error {
 		v = v.Compact()
 	}
 	s.commit(v, *c.next)
+	for _, g := range c.d.Deletes {
+		delete(s.held, g)
+	}
+	for _, u := range c.d.Upserts {
+		delete(s.held, u.GUID)
+	}
 	s.cfg.Log.Debug("directory changed", "objects", len(c.d.Upserts), "deleted", len(c.d.Deletes), "moves", len(c.d.Moves), "groups", len(c.d.Members))
 	for _, u := range c.d.Upserts {
 		if lag := s.link.dc.Time.Sub(u.Changed); !u.Changed.IsZero() && lag >= 0 {

@@ -2,6 +2,7 @@ package ad
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -18,23 +19,29 @@ type Source struct {
 	turn chan struct{} // holds one token: who has it may use what is below
 
 	st       state
-	first    int // the URL to try first
+	draft    *directory.View // what is loaded, until it is complete and takes the place of the view
+	first    int             // the URL to try first
 	link     *link
-	recheck  map[directory.GUID]bool // groups of which the members are to be read anew
-	followed time.Time               // when changes were last asked for
-	compared time.Time               // when all objects were last compared
-	cost     time.Duration           // of the last comparison
-	compare  bool                    // all objects are to be compared as soon as possible: changes may have been missed
-	started  bool
-	dirsyncs []Method // the ways of DirSync that are tried
+	recheck  map[directory.GUID]bool      // groups of which the members are to be read anew
+	followed time.Time                    // when changes were last asked for
+	started  bool                         // the method was chosen
+	chosen   time.Time                    // when
+	dirsyncs []Method                     // the ways of DirSync that are tried
+	silent   map[Method]time.Time         // when one was not answered
+	held     map[directory.GUID]time.Time // objects that another domain controller had, and until when they are kept
 	failing  bool
 	shrunk   shrunk
+
+	compare     bool          // all objects are to be compared as soon as possible: changes may have been missed
+	compared    time.Time     // when all objects were last compared
+	comparedUSN int64         // highestCommittedUSN before that
+	cost        time.Duration // of the last comparison
 }
 
 // New makes a source with the view of the snapshot, if there is a good one. It does not connect yet: Refresh or Run do.
 func New(c Config) *Source {
 	c.defaults()
-	s := &Source{cfg: c, turn: make(chan struct{}, 1), recheck: map[directory.GUID]bool{}, compare: true, dirsyncs: []Method{DirSync, DirSyncObjectSecurity}}
+	s := &Source{cfg: c, turn: make(chan struct{}, 1), recheck: map[directory.GUID]bool{}, silent: map[Method]time.Time{}, compare: true, dirsyncs: []Method{DirSync, DirSyncObjectSecurity}}
 	s.turn <- struct{}{}
 	s.keep = directory.NewKeeper(directory.KeeperConfig{Name: "ad", Identity: c.identity(), Snapshot: c.Snapshot, Now: c.Now, Log: c.Log})
 	if s.keep.View() != nil {
@@ -47,6 +54,14 @@ func New(c Config) *Source {
 	}
 	s.keep.Describe(s.st.URL, string(s.st.Method))
 	return s
+}
+
+// newest is the view that changes are applied to.
+func (s *Source) newest() *directory.View {
+	if s.draft != nil {
+		return s.draft
+	}
+	return s.View()
 }
 
 // View is the newest view; nil when none was ever had.
@@ -101,10 +116,15 @@ func (s *Source) Run(ctx context.Context) error {
 		if s.take(ctx) != nil {
 			return nil
 		}
-		begin := time.Now()
+		begin, account := time.Now(), s.cfg.account()
+		if left := pause.refused(begin, account); left > 0 && s.link == nil {
+			s.give()
+			timer.Reset(min(left, s.cfg.Refresh))
+			continue
+		}
 		err := s.poll(ctx)
 		s.give()
-		timer.Reset(pause.after(begin, err))
+		timer.Reset(min(pause.after(begin, account, err), s.cfg.Refresh))
 	}
 }
 
@@ -176,6 +196,7 @@ func (s *Source) connect(ctx context.Context) error {
 		if err == nil {
 			s.link, s.first = l, n
 			s.compare = true // whatever happened to the domain controller in the meantime
+			s.started = false
 			s.cfg.Log.Info("connected to a domain controller", "dc", l.name())
 			return nil
 		}
@@ -201,7 +222,7 @@ func (s *Source) work(ctx context.Context) error {
 		return err
 	}
 	if s.View() == nil {
-		s.cfg.Log.Info("loading the directory", "dc", s.link.name(), "base", s.cfg.BaseDN)
+		s.cfg.Log.Info("loading the directory", "dc", s.link.name(), "base", s.cfg.BaseDNs)
 	} else {
 		s.cfg.Log.Warn("loading the whole directory anew; the last view serves meanwhile", "reason", old.why, "dc", s.link.name())
 	}
@@ -219,10 +240,8 @@ func (s *Source) changes(ctx context.Context) error {
 	if err := s.follow(ctx); err != nil {
 		return err
 	}
-	if !s.started {
-		s.started = true
+	if !s.started || s.st.Method != DirSync && time.Since(s.chosen) >= s.cfg.Reconcile {
 		if err := s.choose(ctx); err != nil {
-			s.started = false
 			return err
 		}
 	}
@@ -232,19 +251,28 @@ func (s *Source) changes(ctx context.Context) error {
 	return nil
 }
 
-// compareShare is how many times as long as a comparison of all objects took none is made again.
-const compareShare = 20
+// How often all objects are compared: at every refresh when that takes no more than a share of it or next to no time, else after so many times as long as it took.
+const (
+	cheapShare   = 4
+	cheapTime    = 2 * time.Second
+	compareShare = 20
+)
 
-// compareDue tells whether all objects are to be compared: when changes may have been missed, and from time to time when deletions cannot be seen.
+// compareDue tells whether all objects are to be compared: when changes may have been missed, and when deletions cannot be seen, or it is not certain that they can. While the domain
+// controller commits nothing, nobody is deleted.
 func (s *Source) compareDue() bool {
-	if s.compare {
+	since := time.Since(s.compared)
+	switch {
+	case s.compare:
 		return true
-	}
-	if s.st.Deletions {
+	case s.st.Deletions && s.st.Proved:
+		return false
+	case since >= s.cfg.Reconcile:
+		return true
+	case s.link.dc.USN == s.comparedUSN:
 		return false
 	}
-	pause := min(max(compareShare*s.cost, s.cfg.Refresh), s.cfg.Reconcile)
-	return time.Since(s.compared) >= pause-s.cfg.Refresh/4
+	return s.cost <= max(s.cfg.Refresh/cheapShare, cheapTime) || since >= compareShare*s.cost
 }
 
 // breathe follows changes in the middle of something long.
@@ -258,6 +286,12 @@ func (s *Source) breathe(ctx context.Context) error {
 // commit takes a state together with the view that it is about; nil for the view means that it stays.
 func (s *Source) commit(v *directory.View, st state) {
 	s.st = st
+	if s.draft != nil {
+		if v != nil {
+			s.draft = v
+		}
+		return
+	}
 	now, b := s.cfg.Now(), st.encode()
 	if v == nil {
 		s.keep.Confirm(now, b)
@@ -272,12 +306,14 @@ type pauses struct {
 	cfg      *Config
 	failures int
 	refusals int
+	until    time.Time // after a refusal: when the account is tried again, unless it changes before
+	account  [sha256.Size]byte
 }
 
 func newPauses(c *Config) *pauses { return &pauses{cfg: c} }
 
-// Pauses after failures. They grow, but never far beyond refresh, so that the end of trouble is seen soon. Only a refused password is tried rarely: each try counts
-// towards a lock-out.
+// Pauses after failures. They grow, but never beyond refresh, so that the end of trouble is seen soon. Only a refused account is tried rarely: each try counts towards a lock-out. A
+// new password or keytab is tried at once.
 const (
 	firstPause    = 250 * time.Millisecond
 	longestPause  = 30 * time.Second
@@ -285,18 +321,29 @@ const (
 	refusedLonger = 10 * time.Minute
 )
 
-// after gives the pause after a poll that began at a time and ended with err.
-func (p *pauses) after(begin time.Time, err error) time.Duration {
+// after gives the pause after a poll that began at a time with an account, and ended with err.
+func (p *pauses) after(begin time.Time, account [sha256.Size]byte, err error) time.Duration {
+	p.until = time.Time{}
 	switch {
 	case err == nil:
 		p.failures, p.refusals = 0, 0
 		return max(p.cfg.Refresh-time.Since(begin), 10*time.Millisecond)
 	case errors.Is(err, errCredentials):
 		p.refusals++
-		return jitter(min(refusedPause<<min(p.refusals-1, 10), refusedLonger))
+		pause := jitter(min(refusedPause<<min(p.refusals-1, 10), refusedLonger))
+		p.until, p.account = time.Now().Add(pause), account
+		return pause
 	}
 	p.failures++
 	return jitter(min(firstPause<<min(p.failures-1, 10), p.cfg.Refresh, longestPause))
+}
+
+// refused gives how long an account that was refused is not to be tried; nothing for another one.
+func (p *pauses) refused(now time.Time, account [sha256.Size]byte) time.Duration {
+	if account != p.account {
+		return 0
+	}
+	return p.until.Sub(now)
 }
 
 // jitter keeps gateways from asking all at the same time.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"github.com/coexist-mail/coexist/directory"
 )
@@ -26,13 +27,34 @@ type state struct {
 	URL        string `json:"url"`
 	Service    string `json:"service"` // dsServiceName of the domain controller; numbers and cookies are its own
 	Invocation []byte `json:"invocation,omitempty"`
-	Method     Method `json:"method"` // empty while changes are not followed yet
-	Cookie     []byte `json:"cookie,omitempty"`
-	USN        int64  `json:"usn"` // highestCommittedUSN before changes were last asked for
-	NC         string `json:"nc"`  // the root of the naming context of the base
-	Deletions  bool   `json:"deletions"`
+	Method     Method `json:"method"`           // empty while changes are not followed yet
+	USN        int64  `json:"usn"`              // highestCommittedUSN before changes were last asked for
+	Deletions  bool   `json:"deletions"`        // deleted objects are asked for, and the account may read their container
+	Proved     bool   `json:"proved,omitempty"` // and one was seen
+
+	Partitions []partition `json:"partitions"`
 
 	Containers containers `json:"containers"`
+}
+
+// partition is a naming context that bases lie in, and where DirSync stands in it: its base must be the root of one ([MS-ADTS] 3.1.1.3.4.1.3).
+type partition struct {
+	NC     string `json:"nc"`
+	Cookie []byte `json:"cookie,omitempty"`
+}
+
+// partitions are the naming contexts of the bases.
+func (l *link) partitions(bases []string) (all []partition, err error) {
+	for _, base := range bases {
+		nc, err := contextOf(base, l.dc.Contexts)
+		if err != nil {
+			return nil, err
+		}
+		if !slices.ContainsFunc(all, func(p partition) bool { return p.NC == nc }) {
+			all = append(all, partition{NC: nc})
+		}
+	}
+	return all, nil
 }
 
 // containers are the DNs of containers in the view's part of the directory, by GUID: a notice of a renamed one tells the new DN only.
@@ -82,7 +104,7 @@ func decodeState(b []byte) (s state) {
 // mismatch says why the state is not about a domain controller as it is now; empty when it is.
 func (s *state) mismatch(l *link) string {
 	switch {
-	case s.Method == "":
+	case s.Method == "", len(s.Partitions) == 0:
 		return "no complete view with a known state"
 	case s.URL != l.url, s.Service != l.dc.Service:
 		return "another domain controller"

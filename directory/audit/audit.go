@@ -17,19 +17,40 @@ type Policy struct {
 
 // Finding is something to set right.
 type Finding struct {
-	Rule   string `json:"rule"`   // its name, see [Rules]
+	Rule   string `json:"rule"` // its name, see [Rules]
+	Level  Level  `json:"level"`
 	Object string `json:"object"` // the DN; for a domain controller its URL
 	What   string `json:"what"`   // is wrong
 	Fix    string `json:"fix"`    // a command for the Active Directory module of PowerShell, or what to do where there is no single one
 }
 
+// Level is how bad a finding is.
+type Level string
+
+// The levels.
+const (
+	Error   Level = "error"   // mail is lost, deferred or goes astray, or the mailbox cannot be synchronized
+	Warning Level = "warning" // it works, and something that others do can break it
+)
+
 // Rule is one thing that is looked for.
 type Rule struct {
-	Name string
-	Text string // what is expected
-	Why  string // what breaks otherwise
+	Name  string
+	Level Level
+	Text  string // what is expected
+	Why   string // what breaks otherwise
 
 	check func(*object) []problem // nil for rules about domain controllers
+	all   string                  // a command that sets everything right that breaks the rule; empty where each object needs a decision
+}
+
+func levelOf(name string) Level {
+	for i := range rules {
+		if rules[i].Name == name {
+			return rules[i].Level
+		}
+	}
+	return Error
 }
 
 // problem is a finding about the object at hand.
@@ -62,7 +83,7 @@ func View(v *directory.View, p Policy) []Finding {
 				continue
 			}
 			for _, f := range rules[i].check(o) {
-				findings = append(findings, Finding{Rule: rules[i].Name, Object: o.DN, What: f.what, Fix: f.fix})
+				findings = append(findings, Finding{Rule: rules[i].Name, Level: rules[i].Level, Object: o.DN, What: f.what, Fix: f.fix})
 			}
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/coexist-mail/coexist/directory"
+	"github.com/coexist-mail/coexist/gateway/recordings"
 	"github.com/coexist-mail/coexist/gateway/spool"
 	"github.com/coexist-mail/coexist/routing"
 )
@@ -34,6 +35,8 @@ type Gateway interface {
 	Holds(ctx context.Context) ([]spool.Hold, error)
 	AddHold(ctx context.Context, h spool.Hold) error
 	ReleaseHold(ctx context.Context, address string) error
+	// Recordings are those of dialogues with clients.
+	Recordings() *recordings.Store
 	// QueueDo does a verb to one message: retry, hold, release, drop, or drop-silently (no DSN).
 	QueueDo(ctx context.Context, verb, id string) error
 }
@@ -65,6 +68,7 @@ func NewHandler(g Gateway, metrics http.Handler, log *slog.Logger) http.Handler 
 	mux.HandleFunc("GET /api/holds", h.holds)
 	mux.HandleFunc("POST /api/holds", h.control(h.addHold))
 	mux.HandleFunc("DELETE /api/holds/{address}", h.control(h.releaseHold))
+	h.recordings(mux)
 	return mux
 }
 
@@ -198,11 +202,11 @@ var ErrVerb = errors.New("no such verb: retry, hold, release, drop or drop-silen
 func (h *handler) fail(w http.ResponseWriter, err error) {
 	status := http.StatusInternalServerError
 	switch {
-	case errors.Is(err, spool.ErrNotFound):
+	case errors.Is(err, spool.ErrNotFound), errors.Is(err, recordings.ErrNotFound):
 		status = http.StatusNotFound
-	case errors.Is(err, ErrVerb):
+	case errors.Is(err, ErrVerb), errors.Is(err, recordings.ErrRequest):
 		status = http.StatusBadRequest
-	case errors.Is(err, spool.ErrHeld), errors.Is(err, spool.ErrClaimed):
+	case errors.Is(err, spool.ErrHeld), errors.Is(err, spool.ErrClaimed), errors.Is(err, recordings.ErrNotRunning), errors.Is(err, recordings.ErrTooMany):
 		status = http.StatusConflict
 	}
 	http.Error(w, err.Error(), status)

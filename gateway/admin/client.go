@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/coexist-mail/coexist/directory"
+	"github.com/coexist-mail/coexist/gateway/recordings"
 	"github.com/coexist-mail/coexist/gateway/spool"
 	"github.com/coexist-mail/coexist/routing"
 )
@@ -159,8 +160,11 @@ func (c *Client) do(ctx context.Context, method, path string, body io.Reader, us
 	if resp.StatusCode == http.StatusNotFound && (strings.HasPrefix(path, "/api/queue/") || strings.HasPrefix(path, "/api/holds/")) {
 		return fmt.Errorf("%s: %w", path, spool.ErrNotFound) // also for what is no ID at all, as ".."
 	}
+	if resp.StatusCode == http.StatusNotFound && strings.HasPrefix(path, recordingsPath) {
+		return recordings.ErrNotFound
+	}
 	if resp.StatusCode == http.StatusConflict {
-		for _, known := range []error{spool.ErrHeld, spool.ErrClaimed} {
+		for _, known := range []error{spool.ErrHeld, spool.ErrClaimed, recordings.ErrNotRunning, recordings.ErrTooMany} {
 			if strings.Contains(message, known.Error()) {
 				return known
 			}

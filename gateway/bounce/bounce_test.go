@@ -285,7 +285,9 @@ func TestReturnedContent(t *testing.T) {
 		{"as large as is returned whole", Failure, message.Envelope{Return: "FULL"}, exact, "message/rfc822", exact},
 		{"larger", Failure, message.Envelope{Return: "FULL"}, exact + "z", "text/rfc822-headers", header},
 		{"FULL, but no failure", Delay, message.Envelope{Return: "FULL"}, small, "text/rfc822-headers", header},
-		{"BINARYMIME", Failure, message.Envelope{Return: "FULL", Body: "BINARYMIME"}, small, "text/rfc822-headers", header},
+		{"BINARYMIME", Failure, message.Envelope{Return: "FULL", Body: "BINARYMIME"}, small + "\r\n\x00\n\xff", "text/rfc822-headers", header},
+		{"BINARYMIME that is not binary", Failure, message.Envelope{Return: "FULL", Body: "BINARYMIME"}, small, "message/rfc822", small},
+		{"REQUIRETLS", Failure, message.Envelope{Return: "FULL", RequireTLS: true}, small, "text/rfc822-headers", header},
 		{"eight bit", Failure, message.Envelope{}, header + "\r\n\xe4\r\n", "message/rfc822", header + "\r\n\xe4\r\n"},
 		{"NUL in the body", Failure, message.Envelope{}, small + "\x00", "text/rfc822-headers", header},
 		{"too long a line in the body", Failure, message.Envelope{}, small + strings.Repeat("x", 999), "text/rfc822-headers", header},
@@ -316,6 +318,9 @@ func TestReturnedContent(t *testing.T) {
 			}
 			if got, want := env.Body == "8BITMIME", !isASCII([]byte(c.want)); got != want {
 				t.Errorf("the DSN's body is %q", env.Body)
+			}
+			if env.RequireTLS != c.env.RequireTLS {
+				t.Errorf("the DSN with REQUIRETLS: %v", env.RequireTLS)
 			}
 			checkOctets(t, msg)
 		})

@@ -42,6 +42,7 @@ func Compose(p Params) ([]byte, message.Envelope, error) {
 	env := message.Envelope{
 		Recipients: []message.Recipient{{Address: p.Envelope.ReversePath}},
 		UTF8:       c.utf8,
+		RequireTLS: p.Envelope.RequireTLS, // RFC 8689 5: a DSN is protected as what it is about
 	}
 	if !isASCII(msg) {
 		env.Body = "8BITMIME"
@@ -114,12 +115,14 @@ func headerOf(start []byte) []byte {
 	return cut[:bytes.LastIndexByte(cut, '\n')+1]
 }
 
-// returnsWhole says what RET asks for. It counts for failures only (RFC 3461 4.3); without it the choice is ours.
+// returnsWhole says what RET asks for. It counts for failures only (RFC 3461 4.3); without it the choice is ours. With REQUIRETLS there is
+// none: as little as can be returns by a way that may not be protected (RFC 8689 5).
 func (p *Params) returnsWhole() bool {
-	return p.Kind == Failure && !strings.EqualFold(p.Envelope.Return, "HDRS") && p.Envelope.Body != "BINARYMIME"
+	return p.Kind == Failure && !strings.EqualFold(p.Envelope.Return, "HDRS") && !p.Envelope.RequireTLS
 }
 
-// canEmbed says whether msg can stand in a message/rfc822 part, which allows no encoding but 7bit and 8bit (RFC 2046 5.2.1).
+// canEmbed says whether msg can stand in a message/rfc822 part, which allows no encoding but 7bit and 8bit (RFC 2046 5.2.1). A message of
+// a BINARYMIME transaction can if it has no binary data: some clients give all their mail in such.
 func canEmbed(msg []byte) bool {
 	var s message.Scanner
 	_, _ = s.Write(msg)

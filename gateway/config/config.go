@@ -64,7 +64,7 @@ type Listener struct {
 	CertFile string `toml:"cert_file"`
 	// The certificate's private key, PEM.
 	KeyFile string `toml:"key_file"`
-	// Networks of load balancers whose PROXY v1 or v2 header is believed.
+	// Networks of load balancers whose PROXY v1 or v2 header is believed. What comes from them without that header is a proxy that speaks SMTP itself, and may name its client by XCLIENT.
 	ProxyProtocol []netip.Prefix `toml:"proxy_protocol"`
 }
 
@@ -90,6 +90,9 @@ const (
 	SideTLSVerified      SideTLS = "verified"      // always, with a certificate that is valid for the next hop's name
 )
 
+// OneOrMore is a string, or an array of strings.
+type OneOrMore []string
+
 // Directory is `[directory]`: the source of who lives where. Only the keys of the chosen source are used.
 type Directory struct {
 	// `ldif`: a file, as exported by ldifde or ldapsearch. `ad`: Active Directory. Required.
@@ -98,17 +101,23 @@ type Directory struct {
 	LDIF string `toml:"ldif"`
 	// Domain controllers, `ldaps://host` or `ldap://host`, with `:port` when it is not 636 or 389. Tried in this order. Required with `source = "ad"`.
 	URL []string `toml:"url"`
-	// The DN below which recipients are searched. Required with `source = "ad"`.
-	BaseDN string `toml:"base_dn"`
+	// The DN below which recipients are searched, or several, all of which every domain controller of `url` holds. Required with `source = "ad"`.
+	BaseDN OneOrMore `toml:"base_dn"`
 	// The account that searches: a DN, a user principal name, or DOMAIN\name. With `password_file`.
 	BindDN string `toml:"bind_dn"`
 	// File that holds the account's password. A line break at its end is not part of the password.
 	PasswordFile string `toml:"password_file"`
+	// The account that searches, for Kerberos: `name@REALM`, as the keytab has it. With `keytab_file`, instead of `bind_dn`.
+	Principal string `toml:"principal"`
+	// File with the account's keys (a keytab), for SASL GSSAPI. Read for every connection.
+	KeytabFile string `toml:"keytab_file"`
+	// A krb5.conf, for realms of which the domain controllers of `url` are not the KDCs. Default: none; they are.
+	Krb5Conf string `toml:"krb5_conf"`
 	// The certificates, PEM, that the domain controllers' certificates are verified with. Default: those of the operating system.
 	CAFile string `toml:"ca_file"`
 	// Whether `ldap://` connections change to TLS before the bind (RFC 4511 4.14).
 	StartTLS bool `toml:"start_tls"`
-	// Whether a password may be sent over `ldap://` without TLS beyond the loopback interface.
+	// Whether a password may be sent, and answers be believed, over `ldap://` without TLS beyond the loopback interface.
 	AllowPlaintext bool `toml:"allow_plaintext"`
 	// How often Active Directory is asked for changes.
 	Refresh time.Duration `toml:"refresh"`
@@ -158,6 +167,8 @@ type Cloud struct {
 	ConvertTNEF bool `toml:"convert_tnef"`
 	// Whether mail that a client of this side gives must name the tenant in the fields that Exchange Online stamps: its addresses and its certificate are shared by all tenants. Mail of others is treated as from the internet.
 	CheckTenant bool `toml:"check_tenant"`
+	// Accepted domains of the tenant beside `domains`, `tenant_domain` and `routing_domain`: mail from Exchange Online that names another tenant is not relayed to foreign domains. `*`: any tenant may relay.
+	TenantDomains []string `toml:"tenant_domains"`
 	// The tenant's id, a GUID, compared in addition to its domains.
 	TenantID string `toml:"tenant_id"`
 	// With check_tenant: mail that names no tenant counts as the tenant's own.
@@ -198,6 +209,12 @@ type Limits struct {
 	Connections int `toml:"connections"`
 	// SMTP connections at a time from one address.
 	ConnectionsPerClient int `toml:"connections_per_client"`
+	// SMTP connections at a time from one network: 256 IPv4 addresses (/24), or an IPv6 /48. The networks in `clients` of both sides, and loopback, are not limited. Default: four times `connections_per_client`.
+	ConnectionsPerNetwork int `toml:"connections_per_network"`
+	// What one address, or IPv6 /64, may gather before its connections are refused for a while (421): a refused recipient or a senseless command counts 1, a failed AUTH 10, an accepted recipient after a refused one -1; half of it is forgotten in five minutes. Clients of both sides gather nothing.
+	RefusalsPerClient int `toml:"refusals_per_client"`
+	// The same for a network, as in `connections_per_network`.
+	RefusalsPerNetwork int `toml:"refusals_per_network"`
 	// A message with more `Received` fields is in a loop (RFC 5321 6.3) and refused.
 	ReceivedHops int `toml:"received_hops"`
 }
@@ -236,6 +253,12 @@ type Hygiene struct {
 	MilterDown string `toml:"milter_down"`
 	// How long a filter may take for one answer.
 	MilterTimeout time.Duration `toml:"milter_timeout"`
+	// When the filters are asked: `message`, once it has been read; `recipient`, also at each RCPT, so that they may refuse single recipients.
+	MilterStage string `toml:"milter_stage"`
+	// How long clients that are neither side's must be silent before they are greeted, up to 30 s. `0s`: not at all.
+	GreetDelay time.Duration `toml:"greet_delay"`
+	// What becomes of such a client that talks before it is its turn (RFC 5321 4.3.1): `tolerate`, counted and served; `refuse`, 554 5.5.1 and the end.
+	EarlyTalkers string `toml:"early_talkers"`
 }
 
 // Trace is `[trace]`: what became of messages, for `coexist trace`.
@@ -275,15 +298,18 @@ func Default() *Config {
 			ConnectionsPerHop: 20,
 		},
 		Limits: Limits{
-			MessageSize:          150 << 20,
-			Recipients:           500,
-			Connections:          1000,
-			ConnectionsPerClient: 50,
-			ReceivedHops:         25,
+			MessageSize:           150 << 20,
+			Recipients:            500,
+			Connections:           1000,
+			ConnectionsPerClient:  50,
+			ConnectionsPerNetwork: 200,
+			RefusalsPerClient:     10_000,
+			RefusalsPerNetwork:    40_000,
+			ReceivedHops:          25,
 		},
 		Spool:   Spool{Backend: "local"},
 		Admin:   Admin{Address: "127.0.0.1:8025"},
-		Hygiene: Hygiene{Authenticate: "off", GreylistDelay: 2 * time.Minute, MilterDown: "tempfail", MilterTimeout: time.Minute},
+		Hygiene: Hygiene{Authenticate: "off", GreylistDelay: 2 * time.Minute, MilterDown: "tempfail", MilterTimeout: time.Minute, MilterStage: "message", EarlyTalkers: "tolerate"},
 		Trace:   Trace{Keep: 7 * 24 * time.Hour},
 		Log:     Log{Format: "text", Level: "info"},
 	}

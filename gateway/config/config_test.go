@@ -61,6 +61,7 @@ func files(t testing.TB) string {
 	write("bad.crt", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", 0o644)
 	write("no.pem", "no certificate here\n", 0o644)
 	write("bind.secret", "pass word\n", 0o600)
+	write("svc.keytab", "\x05\x02", 0o600)
 	write("open.secret", "password\n", 0o644)
 	write("empty.secret", "\n", 0o600)
 	if err := os.Mkdir(filepath.Join(dir, "folder"), 0o755); err != nil {
@@ -122,10 +123,10 @@ func TestMinimalGetsTheDefaults(t *testing.T) {
 			AckAfter: 5 * time.Second, DelayNotice: 4 * time.Hour, ExpireAfter: 48 * time.Hour, ConnectionsPerHop: 20,
 			Retry: []time.Duration{time.Minute, 5 * time.Minute, 15 * time.Minute, 30 * time.Minute, time.Hour, 2 * time.Hour, 4 * time.Hour},
 		},
-		Limits:  Limits{MessageSize: 157286400, Recipients: 500, Connections: 1000, ConnectionsPerClient: 50, ReceivedHops: 25},
+		Limits:  Limits{MessageSize: 157286400, Recipients: 500, Connections: 1000, ConnectionsPerClient: 50, ConnectionsPerNetwork: 200, RefusalsPerClient: 10_000, RefusalsPerNetwork: 40_000, ReceivedHops: 25},
 		Spool:   Spool{Backend: "local"},
 		Admin:   Admin{Address: "127.0.0.1:8025"},
-		Hygiene: Hygiene{Authenticate: "off", GreylistDelay: 2 * time.Minute, MilterDown: "tempfail", MilterTimeout: time.Minute},
+		Hygiene: Hygiene{Authenticate: "off", GreylistDelay: 2 * time.Minute, MilterDown: "tempfail", MilterTimeout: time.Minute, MilterStage: "message", EarlyTalkers: "tolerate"},
 		Trace:   Trace{Keep: 168 * time.Hour},
 		Log:     Log{Format: "text", Level: "info"},
 	}
@@ -190,12 +191,35 @@ func TestCommentedKeysOfTheExample(t *testing.T) {
 	}
 	want := Directory{
 		Source: "ad", LDIF: filepath.Join(dir, "contoso.ldif"),
-		URL: []string{"ldaps://dc1.contoso.com", "ldaps://dc2.contoso.com"}, BaseDN: "DC=contoso,DC=com",
+		URL: []string{"ldaps://dc1.contoso.com", "ldaps://dc2.contoso.com"}, BaseDN: OneOrMore{"DC=contoso,DC=com"},
 		BindDN: "CN=svc-coexist,OU=Service,DC=contoso,DC=com", PasswordFile: filepath.Join(dir, "bind.secret"), CAFile: filepath.Join(dir, "ad-ca.pem"),
 		Refresh: 15 * time.Second, Reconcile: 10 * time.Minute, MaxAge: 24 * time.Hour,
 	}
 	if diff := cmp.Diff(want, c.Directory); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// TestKeytabOfTheExample takes the comment signs off the keys of source = "ad" with Kerberos.
+func TestKeytabOfTheExample(t *testing.T) {
+	dir := files(t)
+	if err := os.WriteFile(filepath.Join(dir, "svc-coexist.keytab"), []byte("\x05\x02"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	example, err := os.ReadFile("testdata/example.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := strings.Replace(string(example), `"ldif"  `, `"ad"  `, 1)
+	for _, key := range []string{"url", "base_dn", "principal", "keytab_file"} {
+		text = strings.Replace(text, "# "+key+" =", key+" =", 1)
+	}
+	c, err := Parse("coexist.toml", []byte(text), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := c.Directory; d.Principal != "svc-coexist@CONTOSO.COM" || d.KeytabFile != filepath.Join(dir, "svc-coexist.keytab") {
+		t.Errorf("principal %q, keytab %q", d.Principal, d.KeytabFile)
 	}
 }
 
@@ -307,6 +331,11 @@ func TestFindings(t *testing.T) {
 		{"routing domain is shared", []edit{{`["contoso.com"]`, `["contoso.com", "contoso.mail.onmicrosoft.com"]`}},
 			`2: domains: "contoso.mail.onmicrosoft.com" is cloud.routing_domain, which only Exchange Online owns: expected domains that both systems share`},
 		{"tenant id", []edit{cloud(`tenant_id = "contoso"`)}, `16: cloud.tenant_id: "contoso" is no GUID, expected the tenant's id such as "72f988bf-86f1-41af-91ab-2d7cd011db47"`},
+		{"tenant domains", []edit{cloud(`tenant_domains = ["*", "contoso.de"]`)}, `16: cloud.tenant_domains: "*" is not a domain name, expected a domain name such as "contoso.com"`},
+		{"stages and early talkers", []edit{end("[hygiene]\nmilter_stage = \"data\"\nearly_talkers = \"kill\"\ngreet_delay = \"31s\"\n")}, `19: hygiene.milter_stage: is "data", expected one of message, recipient` + "\n" +
+			`20: hygiene.early_talkers: is "kill", expected one of tolerate, refuse` + "\n" +
+			`21: hygiene.greet_delay: 31s is too long, expected 30s at most: clients give up`},
+		{"negative greet delay", []edit{end("[hygiene]\ngreet_delay = \"-1s\"")}, `19: hygiene.greet_delay: "-1s" is too short, expected "0s" (greet at once), or a time such as "500ms"`},
 		{"hygiene words", []edit{end("[hygiene]\nauthenticate = \"on\"\nmilters = [\"rspamd\"]\nblocklists = [\"a b\"]\n")}, `19: hygiene.authenticate: is "on", expected one of off, report, quarantine, reject` + "\n" +
 			`20: hygiene.milters: "rspamd" is no address of a filter, expected host:port or unix:/path` + "\n" +
 			`21: hygiene.blocklists: "a b" is not a domain name, expected a domain name such as "contoso.com"`},
@@ -380,6 +409,24 @@ func TestFindings(t *testing.T) {
 		{"ad without its keys", []edit{ad("")}, `8: directory.url: is required, expected domain controllers such as ["ldaps://dc1.contoso.com"], for source = "ad"
 8: directory.base_dn: is required, expected a DN such as "DC=contoso,DC=com", for source = "ad"`},
 		{"base_dn", []edit{ad("url = [\"ldaps://dc1.contoso.com\"]\nbase_dn = \"contoso.com\"")}, `11: directory.base_dn: "contoso.com" is not a DN, expected one such as "DC=contoso,DC=com"`},
+		{"base_dn of another type", []edit{ad("url = [\"ldaps://dc1.contoso.com\"]\nbase_dn = 5")}, `11: directory.base_dn: is a number, expected a string, or an array of strings, in square brackets`},
+		{"no base_dn", []edit{ad("url = [\"ldaps://dc1.contoso.com\"]\nbase_dn = []")}, `11: directory.base_dn: is empty, expected at least one DN`},
+		{"one base_dn of several", []edit{ad("url = [\"ldaps://dc1.contoso.com\"]\nbase_dn = [\"OU=Sales,DC=contoso,DC=com\",\n\"contoso.com\", 7]")},
+			"12: directory.base_dn: is a number, expected a string"},
+		{"a wrong one of several base_dn", []edit{ad("url = [\"ldaps://dc1.contoso.com\"]\nbase_dn = [\"OU=Sales,DC=contoso,DC=com\",\n\"contoso.com\"]")},
+			`12: directory.base_dn: "contoso.com" is not a DN, expected one such as "DC=contoso,DC=com"`},
+		{"password and keytab", []edit{ad(adKeys + "bind_dn = \"svc@contoso.com\"\npassword_file = \"bind.secret\"\nprincipal = \"svc@CONTOSO.COM\"\nkeytab_file = \"svc.keytab\"")},
+			`12: directory.bind_dn: is for a bind with a password, expected either bind_dn and password_file, or principal and keytab_file
+13: directory.password_file: is for a bind with a password, expected either bind_dn and password_file, or principal and keytab_file`},
+		{"keytab without principal", []edit{ad(adKeys + `keytab_file = "svc.keytab"`)}, `8: directory.principal: is required, expected the account that the keytab belongs to, such as "svc-coexist@CONTOSO.COM"`},
+		{"principal without keytab", []edit{ad(adKeys + `principal = "svc@CONTOSO.COM"`)}, `8: directory.keytab_file: is required, expected the file with the keys of principal`},
+		{"principal without realm", []edit{ad(adKeys + "principal = \"svc\"\nkeytab_file = \"svc.keytab\"")}, `12: directory.principal: "svc" is not a principal, expected name@REALM such as "svc-coexist@CONTOSO.COM"`},
+		{"no keytab", []edit{ad(adKeys + "principal = \"svc@CONTOSO.COM\"\nkeytab_file = \"no.keytab\"")}, `13: directory.keytab_file: "DIR/no.keytab": no such file or directory, expected a keytab`},
+		{"something else as keytab", []edit{ad(adKeys + "principal = \"svc@CONTOSO.COM\"\nkeytab_file = \"bind.secret\"")},
+			`13: directory.keytab_file: "DIR/bind.secret" is no keytab, expected one as ktpass or samba-tool domain exportkeytab write it`},
+		{"no krb5.conf", []edit{ad(adKeys + "principal = \"svc@CONTOSO.COM\"\nkeytab_file = \"svc.keytab\"\nkrb5_conf = \"no.conf\"")}, `14: directory.krb5_conf: "DIR/no.conf": no such file or directory, expected a krb5.conf`},
+		{"keytab over ldap in clear", []edit{ad("base_dn = \"DC=contoso,DC=com\"\nprincipal = \"svc@CONTOSO.COM\"\nkeytab_file = \"svc.keytab\"\nurl = [\"ldap://dc1.contoso.com\"]")},
+			`13: directory.url: "ldap://dc1.contoso.com" would take answers that anybody on the way can forge, expected ldaps://, start_tls = true, or allow_plaintext = true`},
 		{"bind without password", []edit{ad(adKeys + `bind_dn = "CN=svc,DC=contoso,DC=com"`)}, `8: directory.password_file: is required, expected the file with the password of bind_dn`},
 		{"password without bind", []edit{ad(adKeys + `password_file = "bind.secret"`)}, `8: directory.bind_dn: is required, expected the account that password_file belongs to`},
 		{"no password file", []edit{ad(adKeys + "bind_dn = \"svc@contoso.com\"\npassword_file = \"no.secret\"")}, `13: directory.password_file: "DIR/no.secret": no such file or directory, expected a file with the password`},
@@ -401,6 +448,8 @@ func TestFindings(t *testing.T) {
 		{"key twice", []edit{end(`next_hop = ["a"]`)}, `18: cloud.next_hop: Key 'cloud.next_hop' has already been defined.`},
 		{"table twice", []edit{end("[onprem]\nsystem = \"notes\"")}, `18: Key 'onprem' has already been defined.`},
 		{"bracket missing", []edit{{`["contoso.com"]`, `["contoso.com"`}}, `5: expected a comma (',') or array terminator (']'), but got '['`},
+		{"header without its bracket", []edit{{"[onprem]", "[onprem"}}, `12: is a header without its end, expected one as in [cloud] or [[listener]]`},
+		{"header of an array without its bracket", []edit{{"[[listener]]", "[[listener]"}}, `5: is a header without its end, expected one as in [cloud] or [[listener]]`},
 		{"nested arrays", []edit{top("a = " + strings.Repeat("[", 1_000_000))}, `3: is nested deeper than 64, expected tables as in the documentation`},
 		{"nested tables", []edit{top(strings.Repeat("a = {", 200_000))}, `3: is nested deeper than 64, expected tables as in the documentation`},
 		{"nested keys", []edit{top("a" + strings.Repeat(".a", 1_000_000) + " = 1")}, `3: is nested deeper than 64, expected tables as in the documentation`},
@@ -444,6 +493,8 @@ func TestAccepted(t *testing.T) {
 			func(c *Config) any { return c.OnPrem.NextHop }, []string{"10.0.0.1:25", "[2001:db8::1]:25", "[2001:db8::2]:2525", "mail_1:26", "mail.contoso.local:25"}, ""},
 		{"single clients", []edit{onprem(`clients = ["10.0.0.1", "2001:db8::1", "::ffff:10.0.0.2", "127.0.0.0/8"]`)}, func(c *Config) any { return c.OnPrem.Clients },
 			[]netip.Prefix{netip.MustParsePrefix("10.0.0.1/32"), netip.MustParsePrefix("2001:db8::1/128"), netip.MustParsePrefix("10.0.0.2/32"), netip.MustParsePrefix("127.0.0.0/8")}, ""},
+		{"greet delay below a second", []edit{end("[hygiene]\ngreet_delay = \"500ms\"")}, func(c *Config) any { return c.Hygiene.GreetDelay }, 500 * time.Millisecond, ""},
+		{"any tenant", []edit{cloud(`tenant_domains = ["*"]`)}, func(c *Config) any { return c.Cloud.TenantDomains[0] }, "*", ""},
 		{"ack_after zero", []edit{end("[delivery]\nack_after = \"0s\"")}, func(c *Config) any { return c.Delivery.AckAfter }, time.Duration(0), ""},
 		{"days", []edit{end("[delivery]\nexpire_after = \"2d12h\"")}, func(c *Config) any { return c.Delivery.ExpireAfter }, 60 * time.Hour, ""},
 		{"shortest durations", []edit{end("[delivery]\nretry = [\"1s\"]\ndelay_notice = \"1s\"\nexpire_after = \"2s\"")}, func(c *Config) any { return c.Delivery.Retry }, []time.Duration{time.Second}, ""},
@@ -460,6 +511,16 @@ func TestAccepted(t *testing.T) {
 		{"listeners inline", []edit{{"[[listener]]\naddress = \"127.0.0.1:2525\"\n", ""}, top(`listener = [{address = "127.0.0.1:2525"}]`)}, func(c *Config) any { return c.Listeners[0].Address }, "127.0.0.1:2525", ""},
 		{"keys of the other source", []edit{{`ldif   = "contoso.ldif"`, "ldif   = \"contoso.ldif\"\nurl = []\npassword_file = \"no.such\"\nca_file = \"no.such\"\nbase_dn=\"\""}},
 			func(c *Config) any { return c.Directory.LDIF }, filepath.Join(dir, "contoso.ldif"), ""},
+		{"one base_dn", []edit{ad(adKeys + "bind_dn = \"svc@contoso.com\"\npassword_file = \"bind.secret\"")}, func(c *Config) any { return strings.Join(c.Directory.BaseDN, ";") }, "DC=contoso,DC=com", ""},
+		{"several base_dn", []edit{ad("url = [\"ldaps://dc1.contoso.com\"]\nbase_dn = [\"OU=Sales,DC=contoso,DC=com\", \"OU=Shop,DC=contoso,DC=com\"]\nbind_dn = \"svc@contoso.com\"\npassword_file = \"bind.secret\"")},
+			func(c *Config) any { return strings.Join(c.Directory.BaseDN, ";") }, "OU=Sales,DC=contoso,DC=com;OU=Shop,DC=contoso,DC=com", ""},
+		{"base_dn within another", []edit{ad("url = [\"ldaps://dc1.contoso.com\"]\nbase_dn = [\"ou=sales,DC=contoso,DC=com\",\n\"DC=contoso,DC=com\"]\nbind_dn = \"svc@contoso.com\"\npassword_file = \"bind.secret\"")},
+			func(c *Config) any { return len(c.Directory.BaseDN) }, 2, `11: directory.base_dn: "ou=sales,DC=contoso,DC=com" lies within "DC=contoso,DC=com", and adds nothing`},
+		{"base_dn twice", []edit{ad("url = [\"ldaps://dc1.contoso.com\"]\nbase_dn = [\"dc=contoso,DC=com\",\n\"DC=contoso,DC=com\"]\nbind_dn = \"svc@contoso.com\"\npassword_file = \"bind.secret\"")},
+			func(c *Config) any { return len(c.Directory.BaseDN) }, 2, `12: directory.base_dn: "DC=contoso,DC=com" lies within "dc=contoso,DC=com", and adds nothing`},
+		{"keytab", []edit{ad(adKeys + "principal = \"svc@CONTOSO.COM\"\nkeytab_file = \"svc.keytab\"\nkrb5_conf = \"no.pem\"")}, func(c *Config) any { return c.Directory.KeytabFile }, filepath.Join(dir, "svc.keytab"), ""},
+		{"realm in lower case", []edit{ad(adKeys + "principal = \"svc@contoso.com\"\nkeytab_file = \"svc.keytab\"")}, func(c *Config) any { return c.Directory.Principal }, "svc@contoso.com",
+			`12: directory.principal: "svc@contoso.com" has a realm in lower case, expected that of an Active Directory domain: "CONTOSO.COM"`},
 		{"ldap on loopback", []edit{ad("base_dn = \"DC=contoso,DC=com\"\nbind_dn = \"svc@contoso.com\"\npassword_file = \"bind.secret\"\nurl = [\"ldap://127.0.0.1:1389\", \"ldap://[::1]\", \"ldap://localhost\"]")},
 			func(c *Config) any { return len(c.Directory.URL) }, 3, ""},
 		{"ldap with start_tls", []edit{ad("base_dn = \"DC=contoso,DC=com\"\nbind_dn = \"svc@contoso.com\"\npassword_file = \"bind.secret\"\nstart_tls = true\nurl = [\"ldap://dc1.contoso.com\"]")},

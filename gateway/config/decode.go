@@ -113,6 +113,12 @@ func (d *decoder) value(path string, value any, v reflect.Value) {
 	case *netip.Prefix:
 		d.network(path, value, target)
 		return
+	case *OneOrMore:
+		if one, ok := value.(string); ok {
+			d.given[element(path, 0)] = true
+			*target = OneOrMore{one}
+			return
+		}
 	}
 	switch v.Kind() {
 	case reflect.String:
@@ -147,8 +153,11 @@ func (d *decoder) slice(path string, value any, v reflect.Value) {
 		}
 	default:
 		want := "an array of strings, in square brackets"
-		if isTable(elem) {
+		switch {
+		case isTable(elem):
 			want = "an array of tables, [[" + path + "]]"
+		case v.Type() == reflect.TypeFor[OneOrMore]():
+			want = "a string, or " + want
 		}
 		d.errorf(path, "is %s, expected %s", typeName(value), want)
 		return
@@ -221,6 +230,15 @@ func (d *decoder) number(path string, value any, v reflect.Value) {
 	v.SetInt(n)
 }
 
+// shortDurations are the keys that may be shorter than a second: 0, and fractions where it says so.
+var shortDurations = map[string]struct {
+	want      string
+	fractions bool
+}{
+	"delivery.ack_after":  {want: `"0s" (always spool first) or at least "1s"`},
+	"hygiene.greet_delay": {want: `"0s" (greet at once), or a time such as "500ms"`, fractions: true},
+}
+
 func (d *decoder) duration(path string, value any, target *time.Duration) {
 	const want = `a duration such as "15s", "10m" or "24h"`
 	s, ok := typed[string](d, path, value, want)
@@ -232,13 +250,15 @@ func (d *decoder) duration(path string, value any, target *time.Duration) {
 		d.errorf(path, "%q is not a duration, expected %s", s, want)
 		return
 	}
-	if duration < time.Second && (path != "delivery.ack_after" || duration != 0) {
-		least := `at least "1s"`
-		if path == "delivery.ack_after" {
-			least = `"0s" (always spool first) or at least "1s"`
+	if duration < time.Second {
+		short, ok := shortDurations[path]
+		if !ok {
+			short.want = `at least "1s"`
 		}
-		d.errorf(path, "%q is too short, expected %s", s, least)
-		return
+		if !ok || duration < 0 || duration > 0 && !short.fractions {
+			d.errorf(path, "%q is too short, expected %s", s, short.want)
+			return
+		}
 	}
 	*target = duration
 }

@@ -153,6 +153,8 @@ func typeText(t reflect.Type) string {
 		return "array of durations"
 	case reflect.TypeFor[[]netip.Prefix]():
 		return "array of networks"
+	case reflect.TypeFor[OneOrMore]():
+		return "string or array of strings"
 	case reflect.TypeFor[int64]():
 		return "size"
 	}

@@ -140,7 +140,14 @@ func syntaxError(err error) (line int, what string) {
 	if strings.HasPrefix(what, "expected value but found") {
 		what = `is not a value: words, sizes and durations stand in quotes, as in tls = "off"`
 	}
-	return parse.Position.Line, what
+	line = parse.Position.Line
+	if header, rest, _ := strings.Cut(what, ", but got "); strings.Contains(header, " table ") && (rest == `'\n' instead` || rest == `'\r' instead`) {
+		if rest == `'\n' instead` {
+			line-- // the library counts the line end to the next line
+		}
+		what = "is a header without its end, expected one as in [cloud] or [[listener]]"
+	}
+	return line, what
 }
 
 // keyOfLine returns the path of the key of a "key = value" that begins on the line and may end there; else "".

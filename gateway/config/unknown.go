@@ -13,7 +13,7 @@ var secretKeys = map[string]string{
 	"password": "password_file", "bind_password": "password_file", "passwd": "password_file", "secret": "password_file", "pass": "password_file",
 	"key": "key_file", "private_key": "key_file", "cert": "cert_file", "certificate": "cert_file", "ca": "ca_file",
 	"client_key": "client_key_file", "client_cert": "client_cert_file",
-	"bind_pw": "password_file", "bindpw": "password_file",
+	"bind_pw": "password_file", "bindpw": "password_file", "keytab": "keytab_file",
 }
 
 // unknownKey says what an unknown key may have been meant to be.

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"math"
 	"net"
 	"net/netip"
 	"net/url"
@@ -10,8 +11,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-
-	"github.com/go-ldap/ldap/v3"
+	"time"
 )
 
 // validator checks what the types do not say. Checks that compare keys leave out those that already have a finding.
@@ -31,16 +31,25 @@ func (v *validator) validate() {
 	v.delivery()
 	v.spool()
 	v.hygiene()
+	v.limits()
 	v.admin()
 }
 
 // guid is the form of a tenant's id.
 var guid = regexp.MustCompile(`^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$`)
 
+// maxGreetDelay is short beside the five minutes that a client has to wait for a greeting (RFC 5321 4.5.3.2.1).
+const maxGreetDelay = 30 * time.Second
+
 func (v *validator) hygiene() {
 	h := &v.c.Hygiene
 	v.word("hygiene.authenticate", h.Authenticate, "off", "report", "quarantine", "reject")
 	v.word("hygiene.milter_down", h.MilterDown, "tempfail", "accept")
+	v.word("hygiene.milter_stage", h.MilterStage, "message", "recipient")
+	v.word("hygiene.early_talkers", h.EarlyTalkers, "tolerate", "refuse")
+	if v.ok("hygiene.greet_delay") && h.GreetDelay > maxGreetDelay {
+		v.errorf("hygiene.greet_delay", "%v is too long, expected %v at most: clients give up", h.GreetDelay, maxGreetDelay)
+	}
 	if v.ok("hygiene.resolver") && h.Resolver != "" {
 		if err := parseListen(h.Resolver); err != nil {
 			v.errorf("hygiene.resolver", "%q %s", h.Resolver, strings.ReplaceAll(err.Error(), "0.0.0.0:25", "127.0.0.1:53"))
@@ -57,6 +66,9 @@ func (v *validator) hygiene() {
 		if _, _, err := net.SplitHostPort(m); err != nil && v.ok(path) {
 			v.errorf(path, "%q is no address of a filter, expected host:port or unix:/path", m)
 		}
+	}
+	if domains := v.c.Cloud.TenantDomains; len(domains) != 1 || domains[0] != "*" {
+		v.domainList("cloud.tenant_domains", domains)
 	}
 	if id := v.c.Cloud.TenantID; id != "" && v.ok("cloud.tenant_id") && !guid.MatchString(id) {
 		v.errorf("cloud.tenant_id", "%q is no GUID, expected the tenant's id such as \"72f988bf-86f1-41af-91ab-2d7cd011db47\"", id)
@@ -150,6 +162,13 @@ func (v *validator) names() {
 		}
 	}
 	v.postmaster()
+}
+
+// limits completes what follows from another key.
+func (v *validator) limits() {
+	if l := &v.c.Limits; !v.given["limits.connections_per_network"] {
+		l.ConnectionsPerNetwork = min(4*l.ConnectionsPerClient, math.MaxInt32)
+	}
 }
 
 func (v *validator) postmaster() {
@@ -330,6 +349,7 @@ func (v *validator) directory() {
 	dir.LDIF = v.resolve(dir.LDIF)
 	passwordFile := dir.PasswordFile
 	dir.PasswordFile, dir.CAFile = v.resolve(dir.PasswordFile), v.resolve(dir.CAFile)
+	dir.KeytabFile, dir.Krb5Conf = v.resolve(dir.KeytabFile), v.resolve(dir.Krb5Conf)
 	if !v.ok("directory.source") {
 		return
 	}
@@ -348,12 +368,12 @@ func (v *validator) activeDirectory(passwordFile string) {
 	if v.require("directory.url", `domain controllers such as ["ldaps://dc1.contoso.com"], for source = "ad"`) && v.ok("directory.url") && len(dir.URL) == 0 {
 		v.errorf("directory.url", "is empty, expected at least one")
 	}
-	if v.require("directory.base_dn", `a DN such as "DC=contoso,DC=com", for source = "ad"`) && v.ok("directory.base_dn") {
-		if dn, err := ldap.ParseDN(dir.BaseDN); err != nil || len(dn.RDNs) == 0 {
-			v.errorf("directory.base_dn", "%q is not a DN, expected one such as \"DC=contoso,DC=com\"", dir.BaseDN)
-		}
+	v.bases()
+	if v.kerberos() {
+		v.keytab()
+	} else {
+		v.account(passwordFile)
 	}
-	v.account(passwordFile)
 	if v.given["directory.ca_file"] && v.ok("directory.ca_file") {
 		v.certificates("directory.ca_file", dir.CAFile)
 	}
@@ -420,9 +440,14 @@ func (v *validator) ldapURL(path, text string) string {
 		}
 	}
 	dir := &v.c.Directory
-	if u.Scheme == "ldap" && v.given["directory.password_file"] && !dir.StartTLS && !dir.AllowPlaintext && !isLoopback(u.Hostname()) &&
-		v.ok("directory.start_tls") && v.ok("directory.allow_plaintext") {
-		v.errorf(path, "%q would send the password in clear, expected ldaps://, start_tls = true, or allow_plaintext = true", text)
+	if u.Scheme == "ldap" && !dir.StartTLS && !dir.AllowPlaintext && !isLoopback(u.Hostname()) && v.ok("directory.start_tls") && v.ok("directory.allow_plaintext") {
+		const instead = "expected ldaps://, start_tls = true, or allow_plaintext = true"
+		switch {
+		case v.given["directory.password_file"]:
+			v.errorf(path, "%q would send the password in clear, %s", text, instead)
+		case v.kerberos():
+			v.errorf(path, "%q would take answers that anybody on the way can forge, %s", text, instead)
+		}
 	}
 	return u.Scheme
 }

@@ -39,9 +39,22 @@ type Options struct {
 	Blocklists *dnsbl.Options
 	Greylist   *greylist.Options
 	Milters    []Milter
-	Tenant     *tenant.Options
-	Verdict    *verdict.Options
+	// MilterStage says when the filters are asked.
+	MilterStage Stage
+	Tenant      *tenant.Options
+	Verdict     *verdict.Options
 }
+
+// Stage is when content filters are asked.
+type Stage string
+
+// The stages.
+const (
+	// AtMessage asks about each message, once it has been read.
+	AtMessage Stage = "message"
+	// AtRecipient asks at each RCPT too.
+	AtRecipient Stage = "recipient"
+)
 
 // Milter is a content filter, and the sides whose mail it is asked about; none: the internet.
 type Milter struct {
@@ -57,13 +70,14 @@ type Filter struct {
 	blocklists *dnsbl.Checker
 	greylist   *greylist.List
 	milters    map[routing.Side]*milter.Chain
+	stage      Stage
 	tenant     *tenant.Policy
 	verdict    *verdict.Translator
 }
 
 // New makes a Filter. Its errors are about the Options, or that the greylist's file cannot be read.
 func New(o Options) (*Filter, error) {
-	f := &Filter{hostname: o.Hostname, exempt: o.Exempt}
+	f := &Filter{hostname: o.Hostname, exempt: o.Exempt, stage: o.MilterStage}
 	var errs [6]error
 	if o.Auth != nil {
 		own := *o.Auth
@@ -131,6 +145,8 @@ type Client struct {
 	Name string
 	Helo string
 	TLS  *tls.ConnectionState // nil in clear text
+	// AuthUser is who authenticated by SMTP AUTH, Listener the address that the client connected to; both may be empty.
+	AuthUser, Listener string
 }
 
 // Reason is a stable word for why mail was refused: for metrics.
@@ -143,7 +159,12 @@ const (
 	DMARCPolicy Reason = "dmarc"
 	FilterSaid  Reason = "milter"
 	FilterDown  Reason = "milter-down"
+	Discarded   Reason = "milter-discard" // the client heard 250, and nobody got the message
+	OtherTenant Reason = "tenant"
 )
+
+// Reasons are all of them.
+var Reasons = []Reason{Blocklist, Greylisted, DMARCPolicy, FilterSaid, FilterDown, Discarded, OtherTenant}
 
 // Refusal is a reply that refuses mail or puts it off.
 type Refusal struct {
@@ -154,23 +175,37 @@ type Refusal struct {
 }
 
 // Check is asked at RCPT, of recipients that the router accepts, and last of all: greylisting remembers them. It returns nil for
-// those that are let in. Only mail from the internet is looked at; <Postmaster> can always be written to (RFC 5321 4.5.1), so
-// that who is refused can ask why.
-func (f *Filter) Check(ctx context.Context, c Client, sender, recipient string) *Refusal {
-	if c.Side != routing.Internet || isPostmaster(recipient) || f.isExempt(c.Addr) {
-		return nil
-	}
-	if f.blocklists != nil {
+// those that are let in. Blocklists and greylisting look at mail from the internet only, and never at what is for <Postmaster> (RFC 5321
+// 4.5.1), so that who is refused can ask why. problems are filters that could not be asked, for the log.
+func (f *Filter) Check(ctx context.Context, c Client, envelope message.Envelope, recipient message.Recipient) (refusal *Refusal, problems []error) {
+	stranger := c.Side == routing.Internet && !isPostmaster(recipient.Address) && !f.isExempt(c.Addr)
+	if f.blocklists != nil && stranger {
 		if l := f.blocklists.Check(ctx, c.Addr); l != nil {
-			return &Refusal{Reply: l.Reply(c.Addr), Reason: Blocklist, Detail: fmt.Sprintf("%s says %s", l.Zone, l.Code)}
+			return &Refusal{Reply: l.Reply(c.Addr), Reason: Blocklist, Detail: fmt.Sprintf("%s says %s", l.Zone, l.Code)}, nil
 		}
 	}
-	if f.greylist != nil {
-		if r := f.greylist.Check(c.Addr, sender, recipient); r != nil {
-			return &Refusal{Reply: r, Reason: Greylisted, Detail: greylist.Network(c.Addr).String()}
+	if chain := f.milters[c.Side]; chain != nil && f.stage == AtRecipient {
+		envelope.Recipients = []message.Recipient{recipient}
+		v := chain.Recipient(ctx, f.session(c, "", envelope))
+		if problems = v.Failed; v.Reply != nil {
+			return saidBy(v), problems
 		}
 	}
-	return nil
+	if f.greylist != nil && stranger {
+		if r := f.greylist.Check(c.Addr, envelope.ReversePath, recipient.Address); r != nil {
+			return &Refusal{Reply: r, Reason: Greylisted, Detail: greylist.Network(c.Addr).String()}, problems
+		}
+	}
+	return nil, problems
+}
+
+// saidBy is the refusal of a content filter.
+func saidBy(v milter.Verdict) *Refusal {
+	r := &Refusal{Reply: v.Reply, Reason: FilterSaid, Detail: v.By}
+	if v.Down {
+		r.Reason = FilterDown
+	}
+	return r
 }
 
 func isPostmaster(recipient string) bool {
@@ -236,21 +271,46 @@ func (f *Filter) authenticate(ctx context.Context, c Client, m Mail, r *Result) 
 }
 
 func (f *Filter) ask(ctx context.Context, chain *milter.Chain, c Client, m Mail, r *Result) {
-	s := milter.Session{Client: c.Addr, Port: c.Port, Name: c.Name, Helo: c.Helo, Hostname: f.hostname, ID: m.ID, Envelope: m.Envelope}
-	if c.TLS != nil {
-		s.TLSVersion, s.Cipher = strings.ReplaceAll(tls.VersionName(c.TLS.Version), " ", "v"), tls.CipherSuiteName(c.TLS.CipherSuite)
-	}
-	v := chain.Examine(ctx, s, m.Octets)
+	v := chain.Examine(ctx, f.session(c, m.ID, m.Envelope), m.Octets)
 	r.Problems, r.Ignored, r.Message, r.Discard = v.Failed, v.Ignored, v.Message, v.Discard
 	if v.Quarantine != "" {
 		r.Quarantine = v.Quarantine
 	}
 	if v.Reply != nil {
-		r.Refusal = &Refusal{Reply: v.Reply, Reason: FilterSaid, Detail: v.By}
-		if v.Down {
-			r.Refusal.Reason = FilterDown
+		r.Refusal = saidBy(v)
+	}
+}
+
+// session is a client as content filters hear of it.
+func (f *Filter) session(c Client, id string, e message.Envelope) milter.Session {
+	s := milter.Session{Client: c.Addr, Port: c.Port, Name: c.Name, Helo: c.Helo, AuthUser: c.AuthUser, Listener: c.Listener,
+		Hostname: f.hostname, ID: id, Envelope: e}
+	if c.TLS != nil {
+		s.TLSVersion, s.Cipher = strings.ReplaceAll(tls.VersionName(c.TLS.Version), " ", "v"), tls.CipherSuiteName(c.TLS.CipherSuite)
+		if len(c.TLS.PeerCertificates) > 0 {
+			leaf := c.TLS.PeerCertificates[0]
+			s.CertSubject, s.CertIssuer = leaf.Subject.CommonName, leaf.Issuer.CommonName
 		}
 	}
+	return s
+}
+
+// SideStats are the figures of the content filters of a side.
+type SideStats struct {
+	Side routing.Side
+	milter.Stats
+}
+
+// Milters has the figures of the content filters, by side and in their order.
+func (f *Filter) Milters() (all []SideStats) {
+	for _, side := range []routing.Side{routing.Internet, routing.OnPrem, routing.Cloud} {
+		if chain := f.milters[side]; chain != nil {
+			for _, s := range chain.Stats() {
+				all = append(all, SideStats{side, s})
+			}
+		}
+	}
+	return all
 }
 
 // Attribute says whether a message that a client of the cloud side gave is of the configured tenant. ok is false where no tenant is

@@ -93,6 +93,8 @@ func everything(t *testing.T, s *spam) *Filter {
 	return f
 }
 
+var from = message.Envelope{ReversePath: "john@fabrikam.com"}
+
 func client(side routing.Side, addr string) Client {
 	return Client{Side: side, Addr: netip.MustParseAddr(addr), Port: 4711, Helo: "mail.fabrikam.com"}
 }
@@ -115,7 +117,7 @@ func TestCheck(t *testing.T) {
 		{"on-prem", client(routing.OnPrem, "198.51.100.9"), "bob@contoso.com", 0, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			r := f.Check(context.Background(), c.client, "john@fabrikam.com", c.recipient)
+			r, _ := f.Check(context.Background(), c.client, from, message.Recipient{Address: c.recipient})
 			switch {
 			case r == nil && c.code != 0:
 				t.Errorf("let in, want %d", c.code)
@@ -190,7 +192,7 @@ func TestAllOff(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := client(routing.Internet, "198.51.100.9")
-	if r := f.Check(context.Background(), c, "john@fabrikam.com", "bob@contoso.com"); r != nil {
+	if r, _ := f.Check(context.Background(), c, from, message.Recipient{Address: "bob@contoso.com"}); r != nil {
 		t.Errorf("%+v", r)
 	}
 	r := f.Examine(context.Background(), c, Mail{Octets: []byte(mail)})
@@ -233,7 +235,7 @@ func TestNewReportsAllErrors(t *testing.T) {
 
 func TestMaintain(t *testing.T) {
 	f := everything(t, &spam{})
-	f.Check(context.Background(), client(routing.Internet, "198.51.100.10"), "a", "b")
+	f.Check(context.Background(), client(routing.Internet, "198.51.100.10"), from, message.Recipient{Address: "b"})
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	f.maintain(ctx, time.Hour, func(err error) { t.Error(err) }) // ends, having saved
@@ -241,7 +243,7 @@ func TestMaintain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	broken.Check(context.Background(), client(routing.Internet, "198.51.100.10"), "a", "b")
+	broken.Check(context.Background(), client(routing.Internet, "198.51.100.10"), from, message.Recipient{Address: "b"})
 	var reported error
 	broken.maintain(ctx, time.Hour, func(err error) { reported = errors.Join(reported, err) })
 	if reported == nil {

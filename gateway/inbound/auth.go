@@ -96,13 +96,13 @@ func (c *conn) authenticate(user, password string, err error) {
 func (c *conn) authFailed(user string) {
 	c.server.config.Refused("auth")
 	c.server.config.Logger.Warn("authentication failed", "client", c.client.Addr, "user", printable(user))
-	score := c.server.scores.add(clientKey(c.client.Addr), authFailureScore)
+	_, tooMuch := c.gather(authFailureScore)
 	c.authFailures++
 	if c.limits.RefusalDelay > 0 {
 		c.pause(min(time.Duration(authFailureScore*c.authFailures)*c.limits.RefusalDelay, maxRefusalDelay))
 	}
 	c.reply(fail(535, 5, 7, 8, "Authentication failed"))
-	if exceeds(c.authFailures, c.limits.AuthFailures) || exceeds(score, c.limits.ClientScore) {
+	if exceeds(c.authFailures, c.limits.AuthFailures) || tooMuch {
 		c.reply(fail(421, 4, 7, 0, "Too many failed authentications, closing the connection"))
 	}
 }
@@ -126,7 +126,7 @@ func (c *conn) authenticated(identity string) {
 func (c *conn) challenge(text string) ([]byte, error) {
 	c.text(334, base64.StdEncoding.EncodeToString([]byte(text)))
 	c.secret = true
-	line, err := c.readLine()
+	line, err := c.readLine(false)
 	c.secret = false
 	if err != nil {
 		return nil, err

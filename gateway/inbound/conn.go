@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 	"unicode/utf8"
 
@@ -27,15 +28,19 @@ type conn struct {
 	limits   Limits
 	client   Client
 
-	peer    netip.Addr // the client's address before XCLIENT
-	record  *Recording // nil: not recorded
-	nc      net.Conn   // TLS after STARTTLS
+	peer    netip.Addr      // the other end of the socket, whatever PROXY and XCLIENT say
+	proxied bool            // what comes is from a client behind it
+	network netip.Prefix    // that the connection counts for, if any
+	record  *Recording      // nil: not recorded
+	nc      net.Conn        // TLS after STARTTLS
+	raw     syscall.RawConn // of the socket, to sleep on; nil: cannot
 	in      *reader
 	out     []byte // replies not yet written: a pipelined group is answered in one write (RFC 2920 3.2)
 	ending  bool   // close after the replies are out
 	session smtp.Session
 
 	mail      bool // a transaction is open
+	binary    bool // its message comes by BDAT, and may hold any octets
 	rcpts     int  // recipients accepted
 	rcptTried int
 	errors    int // commands that made no sense
@@ -51,12 +56,16 @@ type conn struct {
 	mu      sync.Mutex // guards waiting and since, for wake and hurry
 	waiting bool       // for a command, so that a shutdown may interrupt
 	since   time.Time  // when the wait began
+	slept   bool       // in that wait
+	entered bool       // counted by Server.enter
 }
 
 func newConn(s *Server, nc net.Conn, l *Listener) *conn {
 	c := &conn{server: s, listener: l, nc: nc, limits: s.config.Limits().withDefaults()}
 	c.client.Listener = l.Addr().String()
 	c.in = newReader(readFunc(func(p []byte) (int, error) { return c.nc.Read(p) }))
+	c.in.park() // many wait for a long time before they say anything
+	c.raw = rawConn(nc)
 	return c
 }
 
@@ -74,71 +83,114 @@ func (c *conn) refuse(reply *smtp.SMTPError) {
 	c.lingerClose()
 }
 
-// serve is the life of a connection.
-func (c *conn) serve() {
+// A step is a piece of a connection's life, and says whether the connection sleeps at its end. One that does is to be woken.
+type step func(*conn) (asleep bool)
+
+// run does a step, and ends the connection unless it sleeps.
+func (c *conn) run(do step) {
+	asleep := false
 	defer func() {
 		if r := recover(); r != nil {
 			// Our bug is our trouble: 4xx, and the client tries again.
 			c.server.config.Logger.Error("bug in the SMTP dialogue", "client", c.client.Addr, "panic", r, "stack", string(debug.Stack()))
 			c.reply(fail(421, 4, 3, 0, "Internal error, try again later"))
 			c.flush()
+			asleep = false
 		}
-		if c.session != nil {
-			c.session.Logout()
+		if !asleep {
+			c.end()
 		}
-		c.in.release()
 	}()
+	asleep = do(c)
+}
+
+// begin is the life of a connection up to its first sleep.
+func (c *conn) begin() (asleep bool) {
+	// The address may come from a PROXY header, which is read here and not in the accept loop.
+	c.client.Addr, c.client.Port = addrOf(c.nc.RemoteAddr())
+	c.peer = proxyAddr(c.nc)
+	c.proxied = c.listener.Proxied != nil && c.listener.Proxied(c.nc)
+	c.record = c.server.recording(c.client.Addr)
+	if refusal := c.server.enter(c); refusal != nil {
+		c.refuse(refusal)
+		return false
+	}
 	if c.listener.Implicit && !c.handshake() {
-		return
+		return false
 	}
 	if c.awaitTurn() {
 		c.greet()
 	}
-	c.dialogue()
-	c.flush()
-	c.lingerClose()
+	return c.dialogue()
+}
+
+// end gives back what a connection holds.
+func (c *conn) end() {
+	defer c.server.wg.Done()
+	defer c.nc.Close()
+	if c.session != nil {
+		c.session.Logout()
+	}
+	c.in.release()
+	if c.entered {
+		c.server.leave(c)
+	}
 }
 
 func (c *conn) greet() { c.text(220, c.server.config.Hostname+" ESMTP coexist") }
 
-func (c *conn) dialogue() {
+// dialogue answers commands until the connection ends, which it sees to, or has been idle for so long that it may sleep.
+func (c *conn) dialogue() (asleep bool) {
 	for !c.ending {
-		line, err := c.readLine()
+		line, err := c.readLine(c.raw != nil)
 		switch {
+		case errors.Is(err, errAsleep):
+			c.sleep()
+			return true
 		case errors.Is(err, errLineTooLong): // it was consumed whole, so the dialogue can go on
 			c.protocolError(fail(500, 5, 5, 2, "Line too long"))
 		case err != nil:
 			c.fatal(err)
-			return
+			c.ending = true
 		default:
 			c.command(line)
 		}
 	}
+	c.flush()
+	c.lingerClose()
+	return false
 }
 
-// readLine waits for a command. Replies go out before it blocks, and not before.
-func (c *conn) readLine() ([]byte, error) {
+// readLine waits for a command. Replies go out before it blocks, and not before. With maySleep it returns errAsleep when nothing came
+// for a moment, and goes on with the same wait when it is called again.
+func (c *conn) readLine(maySleep bool) ([]byte, error) {
 	if c.in.buffered() == 0 || bytes.IndexByte(c.in.buf[c.in.r:c.in.w], '\n') < 0 {
 		if err := c.flush(); err != nil {
 			return nil, err
 		}
 	}
 	c.in.shrink()
-	c.await(true)
+	c.await(!c.slept)
 	defer func() {
 		c.mu.Lock()
-		c.waiting = false
+		c.waiting = c.slept // a sleeper waits for its command all the same
 		c.mu.Unlock()
 	}()
 	if c.server.draining.Load() {
+		c.slept = false
 		return nil, errDraining
 	}
 	line, err := c.in.line()
-	if errors.Is(err, os.ErrDeadlineExceeded) && time.Since(c.since) < c.patience(c.server.config.Timeouts.Command) && !c.server.draining.Load() {
-		c.in.park()
+	if errors.Is(err, os.ErrDeadlineExceeded) && !c.slept && time.Since(c.since) < c.patience(c.server.config.Timeouts.Command) && !c.server.draining.Load() {
 		c.await(false)
+		if maySleep && c.in.buffered() == 0 {
+			c.slept = true
+			return nil, errAsleep
+		}
+		c.in.park()
 		line, err = c.in.line()
 	}
+	c.slept = false
 	if err != nil && c.server.draining.Load() {
 		return nil, errDraining
 	}
@@ -148,7 +200,7 @@ func (c *conn) readLine() ([]byte, error) {
 	return line, err
 }
 
-// parkAfter is how long a connection keeps its buffer while it waits for a command.
+// parkAfter is how long a connection keeps its buffer and its goroutine while it waits for a command.
 const parkAfter = time.Second
 
 // await sets the deadline of the wait for a command: at first until the buffer is given back, and then to the end.
@@ -159,7 +211,7 @@ func (c *conn) await(first bool) {
 	wait := c.patience(c.server.config.Timeouts.Command)
 	if first {
 		c.since = time.Now()
-		wait = min(wait, parkAfter)
+		wait = min(wait, c.server.config.Timeouts.park)
 	}
 	deadline := c.since.Add(wait)
 	if c.server.draining.Load() { // looked at with the lock held, so that no wake is lost
@@ -177,6 +229,17 @@ func (c *conn) wake() {
 	if c.waiting {
 		c.nc.SetReadDeadline(time.Unix(1, 0))
 	}
+}
+
+// hangUp closes the connection under whoever uses it.
+func (c *conn) hangUp() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if tc, ok := c.nc.(*tls.Conn); ok {
+		tc.NetConn().Close() // without a farewell, which may take 5 seconds
+		return
+	}
+	c.nc.Close()
 }
 
 // fatal says why the dialogue ends, where the client may still listen.
@@ -205,7 +268,7 @@ func (c *conn) lingerClose() {
 
 // handshake starts TLS (RFC 3207 4, RFC 8314 3). After a failure nothing more is said.
 func (c *conn) handshake() bool {
-	tc := tls.Server(c.nc, c.listener.TLS())
+	tc := tls.Server(&helloConn{Conn: c.nc}, c.listener.TLS())
 	ctx, cancel := context.WithTimeout(context.Background(), c.server.config.Timeouts.Handshake)
 	defer cancel()
 	c.nc.SetDeadline(time.Now().Add(c.server.config.Timeouts.Handshake))
@@ -221,7 +284,9 @@ func (c *conn) handshake() bool {
 		return false
 	}
 	c.nc.SetDeadline(time.Time{})
+	c.mu.Lock() // Shutdown closes what is there
 	c.nc = tc
+	c.mu.Unlock()
 	state := tc.ConnectionState()
 	c.client.TLS = &state
 	return true
@@ -258,6 +323,9 @@ func (c *conn) reply(e *smtp.SMTPError) {
 		lines[i] = prefix + line
 	}
 	c.text(e.Code, lines...)
+	if f := c.server.config.Replied; f != nil && e.Code >= 400 {
+		f(e.Code, enhanced)
+	}
 	if e.Code == 421 {
 		c.ending = true
 	}
@@ -280,7 +348,7 @@ func (c *conn) protocolError(e *smtp.SMTPError) {
 	c.reply(e)
 	c.errors++
 	if !c.trusted.Load() {
-		c.server.scores.add(clientKey(c.client.Addr), 1)
+		c.gather(1)
 	}
 	if c.tooManyErrors() {
 		c.server.config.Refused("junk")
@@ -393,7 +461,7 @@ func validHello(name string) bool {
 
 // extensions are the lines of the reply to EHLO.
 func (c *conn) extensions() []string {
-	lines := append(make([]string, 0, 16), c.server.config.Hostname, "PIPELINING", "8BITMIME", "SMTPUTF8", "CHUNKING", "DSN", "ENHANCEDSTATUSCODES")
+	lines := append(make([]string, 0, 16), c.server.config.Hostname, "PIPELINING", "8BITMIME", "SMTPUTF8", "CHUNKING", "BINARYMIME", "DSN", "ENHANCEDSTATUSCODES")
 	if c.limits.MessageSize > 0 {
 		lines = append(lines, "SIZE "+strconv.FormatInt(c.limits.MessageSize, 10))
 	} else {
@@ -404,6 +472,9 @@ func (c *conn) extensions() []string {
 	}
 	if c.listener.TLS != nil && c.client.TLS == nil {
 		lines = append(lines, "STARTTLS")
+	}
+	if c.client.TLS != nil {
+		lines = append(lines, "REQUIRETLS") // RFC 8689 2: inside TLS only
 	}
 	if c.server.config.Authenticator != nil && c.client.TLS != nil {
 		lines = append(lines, "AUTH "+mechanismNames)
@@ -488,7 +559,7 @@ func (c *conn) mailFrom(arg string) {
 		c.replyError(err)
 		return
 	}
-	c.mail = true
+	c.mail, c.binary = true, opts.Body == smtp.BodyBinaryMIME
 	c.ok(1, 0, "Sender OK")
 }
 
@@ -500,6 +571,8 @@ func (c *conn) checkMail(from string, opts *smtp.MailOptions) *smtp.SMTPError {
 	case c.limits.MessageSize > 0 && opts.Size > c.limits.MessageSize:
 		c.server.config.Refused("size")
 		return fail(552, 5, 3, 4, "Message too big: the limit is "+strconv.FormatInt(c.limits.MessageSize, 10)+" octets") // RFC 1870 6.1
+	case opts.RequireTLS && c.client.TLS == nil: // RFC 8689 2: it is not offered; RFC 3207 4 has 530, RFC 8689 4.2.1 the enhanced code
+		return fail(530, 5, 7, 10, "REQUIRETLS needs TLS: STARTTLS first")
 	case !opts.UTF8 && !isASCII(from):
 		return fail(553, 5, 6, 7, "The address needs SMTPUTF8") // RFC 6531 3.5
 	}

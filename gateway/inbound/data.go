@@ -38,6 +38,9 @@ func (c *conn) data(arg string) {
 	case !c.mail:
 		c.protocolError(fail(503, 5, 5, 1, "MAIL first"))
 		return
+	case c.binary:
+		c.protocolError(fail(503, 5, 5, 1, "BODY=BINARYMIME needs BDAT")) // RFC 3030 3
+		return
 	case c.rcpts == 0:
 		c.protocolError(fail(554, 5, 5, 1, "No valid recipients")) // RFC 5321 3.3
 		return
@@ -46,7 +49,6 @@ func (c *conn) data(arg string) {
 		return
 	}
 	c.text(354, "Go ahead")
-	c.in.grow()
 	c.transfer(&dotReader{b: c.in, lineStart: true})
 }
 
@@ -113,13 +115,22 @@ const floodSlack = 64 << 20
 
 var errFlood = errors.New("message far over the size limit")
 
+// manyMessages is how many messages that are read at once get a large buffer each.
+const manyMessages = 256
+
 func (c *conn) beginPace() *pace {
+	buffers := &dataBuffers
+	if c.server.reading.Add(1) > manyMessages {
+		buffers = &crowdedBuffers
+	}
+	c.in.grow(buffers)
 	p := &pace{c: c, start: time.Now()}
 	c.in.src = readFunc(p.read)
 	return p
 }
 
 func (c *conn) endPace() {
+	c.server.reading.Add(-1)
 	c.in.src = readFunc(func(p []byte) (int, error) { return c.nc.Read(p) })
 }
 
@@ -144,8 +155,10 @@ func (p *pace) read(b []byte) (int, error) {
 	now := time.Now()
 	deadline := now.Add(p.c.patience(p.c.server.config.Timeouts.Data))
 	slowest := p.start.Add(p.c.server.config.Timeouts.Data + time.Duration(p.n/p.c.limits.MinDataRate)*time.Second)
-	if slowest.Before(deadline) {
-		deadline = slowest
+	for _, other := range []time.Time{slowest, p.start.Add(p.c.server.config.Timeouts.Message)} {
+		if other.Before(deadline) {
+			deadline = other
+		}
 	}
 	if p.patience > 0 && now.Add(p.patience).Before(deadline) {
 		deadline = now.Add(p.patience)
@@ -166,7 +179,6 @@ func (c *conn) bdat(arg string) {
 		c.badBdat()
 		return
 	}
-	c.in.grow()
 	src := &bdatReader{c: c, left: size, size: size, last: last}
 	if c.mail && c.rcpts > 0 {
 		c.transfer(src)
@@ -277,11 +289,17 @@ func (b *bdatReader) nextChunk() error {
 		verb, arg, _ := strings.Cut(string(line), " ")
 		switch strings.ToUpper(verb) {
 		case "NOOP":
+			if b.c.idleCommand() {
+				return errAbandoned
+			}
 			b.c.ok(0, 0, "OK")
 		case "BDAT":
 			size, last, ok := parseBdat(arg)
 			if !ok {
 				b.abandon = append(b.abandon, line...)
+				return errAbandoned
+			}
+			if size == 0 && !last && b.c.idleCommand() { // leads nowhere, as NOOP
 				return errAbandoned
 			}
 			b.left, b.size, b.last = size, size, last

@@ -65,7 +65,7 @@ func FuzzData(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, stream, cuts []byte) {
 		in := newReader(&pieces{stream: stream, cuts: cuts})
-		in.grow()
+		in.grow(&dataBuffers)
 		defer in.release()
 		d := &dotReader{b: in, lineStart: true}
 		var got bytes.Buffer
@@ -100,7 +100,7 @@ func FuzzBdat(f *testing.F) {
 		stream.Write(rest)
 		stream.WriteString("NOOP\r\n")
 		in := newReader(&pieces{stream: stream.Bytes(), cuts: cuts})
-		in.grow()
+		in.grow(&dataBuffers)
 		defer in.release()
 		c := &conn{server: New(Config{}), in: in}
 		line, err := in.line()

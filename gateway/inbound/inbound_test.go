@@ -376,7 +376,7 @@ func TestDataIsByteExact(t *testing.T) {
 			t.Run(fmt.Sprintf("%s by %d", tt.name, step), func(t *testing.T) {
 				src := strings.NewReader(tt.wire + "NEXT")
 				in := newReader(readFunc(func(p []byte) (int, error) { return src.Read(p[:min(len(p), step)]) }))
-				in.grow()
+				in.grow(&dataBuffers)
 				defer in.release()
 				d := &dotReader{b: in, lineStart: true}
 				var got bytes.Buffer
@@ -581,6 +581,34 @@ func TestTrickle(t *testing.T) {
 	c.want("451 4.4.2 ")
 }
 
+// However steadily a message comes, it comes to an end.
+func TestMessageTimeout(t *testing.T) {
+	for _, verb := range []string{"DATA\r\n", "BDAT 1000000\r\n"} {
+		ts := startServer(t, routing.Internet, func(c *Config, _ *Listener) { c.Timeouts.Message = 300 * time.Millisecond })
+		c := ts.rcpt(t)
+		c.raw(verb)
+		stop := make(chan struct{})
+		go func() {
+			for {
+				select {
+				case <-stop:
+					return
+				case <-time.After(10 * time.Millisecond):
+					c.Write([]byte("line\r\n"))
+				}
+			}
+		}()
+		reply, err := c.read()
+		if strings.HasPrefix(reply, "354 ") {
+			reply, err = c.read()
+		}
+		if !strings.HasPrefix(reply, "451 4.4.2 ") {
+			t.Errorf("%q: reply %q, %v", verb, reply, err)
+		}
+		close(stop)
+	}
+}
+
 func TestCommandTimeout(t *testing.T) {
 	ts := startServer(t, routing.Internet, func(c *Config, _ *Listener) { c.Timeouts.Command = 100 * time.Millisecond })
 	c := ts.dial(t)
@@ -666,10 +694,9 @@ func makeCert(name string) (tls.Certificate, error) {
 
 func withTLS(t *testing.T, implicit, required bool) func(*Config, *Listener) {
 	conf := &tls.Config{Certificates: []tls.Certificate{testCert(t, "gw1.contoso.com")}}
-	return func(c *Config, l *Listener) {
+	return func(_ *Config, l *Listener) {
 		l.TLS = func() *tls.Config { return conf }
 		l.Implicit, l.Required = implicit, required
-		c.Timeouts.Handshake = 500 * time.Millisecond
 	}
 }
 
@@ -744,7 +771,11 @@ func TestFailedHandshakeCloses(t *testing.T) {
 			t.Fatalf("the dialogue went on in clear: %q", reply)
 		}
 	}
-	slow := ts.hello(t)
+	hasty := startServer(t, routing.Internet, func(c *Config, l *Listener) {
+		withTLS(t, false, false)(c, l)
+		c.Timeouts.Handshake = 300 * time.Millisecond
+	})
+	slow := hasty.hello(t)
 	slow.say("STARTTLS")
 	slow.want("220 ")
 	slow.wantClosed() // the handshake never comes
@@ -803,7 +834,7 @@ func TestPanicIsTemporary(t *testing.T) {
 
 func TestIdleConnectionIsSmall(t *testing.T) {
 	in := newReader(strings.NewReader("NOOP\r\n"))
-	in.grow()
+	in.grow(&dataBuffers)
 	in.line()
 	in.shrink()
 	if cap(in.buf) > commandBuffer {
@@ -824,7 +855,8 @@ func FuzzCommands(f *testing.F) {
 		ours, theirs := net.Pipe()
 		c := newConn(s, theirs, &Listener{Listener: fakeListener{}})
 		done := make(chan struct{})
-		go func() { c.serve(); close(done) }()
+		s.wg.Add(1)
+		go func() { c.run((*conn).begin); close(done) }()
 		go func() { ours.Write(input); ours.(interface{ Close() error }).Close() }()
 		buf := make([]byte, 4096)
 		for {

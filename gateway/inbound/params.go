@@ -46,9 +46,13 @@ var mailParams = map[string]func(*smtp.MailOptions, param) bool{
 		o.Size = n
 		return true
 	},
-	"BODY": func(o *smtp.MailOptions, p param) bool { // RFC 6152 3
+	"BODY": func(o *smtp.MailOptions, p param) bool { // RFC 6152 3, RFC 3030 3
 		o.Body = smtp.BodyType(strings.ToUpper(p.value))
-		return o.Body == smtp.Body7Bit || o.Body == smtp.Body8BitMIME
+		return o.Body == smtp.Body7Bit || o.Body == smtp.Body8BitMIME || o.Body == smtp.BodyBinaryMIME
+	},
+	"REQUIRETLS": func(o *smtp.MailOptions, p param) bool { // RFC 8689 2
+		o.RequireTLS = true
+		return !p.hasValue
 	},
 	"SMTPUTF8": func(o *smtp.MailOptions, p param) bool { // RFC 6531 3.4
 		o.UTF8 = true

@@ -8,16 +8,19 @@ import (
 )
 
 // commandBuffer holds one command line: RFC 5321 4.5.3.1.4 asks for 512 octets, the extensions add some 1,500 (an ORCPT in xtext
-// of a long IMCEAEX address), and a pipelined group fits as well. dataBuffer is what a message is read through.
+// of a long IMCEAEX address), and a pipelined group fits as well. dataBuffer is what a message is read through, or crowdedBuffer where many
+// are read at once.
 const (
 	commandBuffer = 4 << 10
 	dataBuffer    = 64 << 10
+	crowdedBuffer = 8 << 10
 )
 
 var errLineTooLong = errors.New("line too long")
 
 var (
 	dataBuffers    = sync.Pool{New: func() any { b := make([]byte, dataBuffer); return &b }}
+	crowdedBuffers = sync.Pool{New: func() any { b := make([]byte, crowdedBuffer); return &b }}
 	commandBuffers = sync.Pool{New: func() any { b := make([]byte, commandBuffer); return &b }}
 )
 
@@ -27,6 +30,7 @@ type reader struct {
 	src        io.Reader // sets deadlines on its own
 	buf        []byte    // one of the following, or nil
 	small, big *[]byte   // from the pools; big while a message is read
+	bigFrom    *sync.Pool
 	r, w       int
 	parked     bool // the next octet is waited for without a buffer
 	first      [1]byte
@@ -41,12 +45,13 @@ func (b *reader) buffered() int { return b.w - b.r }
 // discard forgets what is buffered (RFC 3207 4.2: nothing sent before TLS counts after it).
 func (b *reader) discard() { b.r, b.w = 0, 0 }
 
-// grow makes room for a message; shrink goes back to the small buffer as soon as what is left fits.
-func (b *reader) grow() {
+// grow makes room for a message, from dataBuffers or crowdedBuffers; shrink goes back to the small buffer as soon as what is left fits.
+func (b *reader) grow(from *sync.Pool) {
 	if b.big != nil {
 		return
 	}
-	b.big = dataBuffers.Get().(*[]byte)
+	b.bigFrom = from
+	b.big = from.Get().(*[]byte)
 	b.move(*b.big)
 	b.dropSmall()
 }
@@ -74,7 +79,7 @@ func (b *reader) dropSmall() {
 
 func (b *reader) dropBig() {
 	if b.big != nil {
-		dataBuffers.Put(b.big)
+		b.bigFrom.Put(b.big)
 		b.big = nil
 	}
 }

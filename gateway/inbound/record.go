@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/netip"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 	"unicode/utf8"
@@ -64,20 +65,29 @@ func (c *conn) noteCommand(line []byte) {
 	case c.secret:
 		c.note("C:", []byte("(response, not shown)"))
 	default:
-		if rest, ok := cutFold(string(line), "AUTH "); ok {
-			line = []byte("AUTH " + firstWord(rest) + " (not shown)")
-		}
-		c.note("C:", line)
+		c.note("C:", c.withoutSecrets(line))
 	}
 }
 
-func firstWord(s string) string {
-	for i := range len(s) {
-		if s[i] == ' ' {
-			return s[:i]
+// withoutSecrets is a command as it is written down: of AUTH only the mechanism; and nothing of what is no command but looks like the response
+// of a client that went on although its AUTH was refused.
+func (c *conn) withoutSecrets(line []byte) []byte {
+	words := strings.FieldsFunc(string(line), func(r rune) bool { return r <= ' ' })
+	switch {
+	case len(words) > 0 && strings.EqualFold(words[0], "AUTH"):
+		return []byte("AUTH " + strings.Join(words[1:min(2, len(words))], "") + " (not shown)")
+	case len(words) == 1 && looksLikeBase64(words[0]):
+		if _, known := c.server.verbs[strings.ToUpper(words[0])]; !known {
+			return []byte("(no command, not shown)")
 		}
 	}
-	return s
+	return line
+}
+
+// looksLikeBase64 takes what is long for a word too, since a client may get the padding wrong.
+func looksLikeBase64(s string) bool {
+	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="
+	return strings.Trim(s, alphabet) == "" && (len(s) >= 8 || len(s)%4 == 0)
 }
 
 // recorded wraps a source of message octets.

@@ -71,3 +71,28 @@ func clientKey(a netip.Addr) netip.Addr {
 	}
 	return a.Unmap()
 }
+
+// networkKey is what is counted as one network: what one customer of a provider may have many addresses in, the smallest IPv4 network that
+// is routed, and the IPv6 network of a site (RFC 6177 2). The zero Prefix is not counted: loopback addresses are this machine's.
+func networkKey(a netip.Addr) netip.Prefix {
+	a = a.Unmap().WithZone("")
+	if !a.IsValid() || a.IsLoopback() {
+		return netip.Prefix{}
+	}
+	bits := 24
+	if a.Is6() {
+		bits = 48
+	}
+	p, _ := a.Prefix(bits) // fits both kinds
+	return p
+}
+
+// gather adds to the scores of a client and of its network, and returns the client's; over says that one of them is too much.
+func (c *conn) gather(points float64) (score int, over bool) {
+	score = c.server.scores.add(clientKey(c.client.Addr), points)
+	over = exceeds(score, c.limits.ClientScore)
+	if c.network.IsValid() {
+		over = exceeds(c.server.networkScores.add(c.network.Addr(), points), c.limits.NetworkScore) || over
+	}
+	return score, over
+}

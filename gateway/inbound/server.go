@@ -32,8 +32,11 @@ type NewSession func(Client) (smtp.Session, error)
 type Timeouts struct {
 	Command   time.Duration // for the next command; RFC 5321 4.5.3.2.7 asks for 5 minutes
 	Data      time.Duration // without any octet of the message; RFC 5321 4.5.3.2.5 asks for 3 minutes
+	Message   time.Duration // all of a message, however steadily it comes; 2 hours
 	Handshake time.Duration // TLS; 30 seconds
 	Write     time.Duration // a reply; 1 minute
+
+	park time.Duration // until a connection that waits for a command goes to sleep; parkAfter
 }
 
 // Config is what a Server needs. Hostname and NewSession are required.
@@ -44,12 +47,20 @@ type Config struct {
 	Timeouts   Timeouts
 	Logger     *slog.Logger
 	// Refused is told of each connection or command that was refused by the server itself: "connections", "connections-per-client",
-	// "client-score", "junk", "idle-commands", "early-talker", "harvest", "auth", "timeout", "tls", "size", "recipients". May be nil.
+	// "connections-per-network", "client-score", "network-score", "junk", "idle-commands", "early-talker", "harvest", "auth", "timeout", "tls", "size", "recipients". May be nil.
 	Refused func(reason string)
+	// Replied is told of each reply that refuses something, 4xx or 5xx, whoever decided it. May be nil.
+	Replied func(code int, enhanced smtp.EnhancedCode)
+	// Known says whether an address is one of those that are known, as the networks of the two systems: the limits per network are not
+	// for it. Nil: none is.
+	Known func(netip.Addr) bool
 	// GreetDelay is how long a client must be silent before it is greeted; 0 is not at all. EarlyTalkers says what becomes of one
 	// that is not.
 	GreetDelay   time.Duration
 	EarlyTalkers EarlyTalkers
+	// Greeting gives the two for a client's address, in place of the fields above: so that known systems are not kept waiting, and that a
+	// reload counts at once. May be nil.
+	Greeting func(client netip.Addr) (time.Duration, EarlyTalkers)
 	// Authenticator offers AUTH inside TLS; nil does not.
 	Authenticator Authenticator
 	// Record says how the connections of a client are recorded; nil, or a nil Recording, is not. It is asked for each connection.
@@ -63,6 +74,9 @@ type Listener struct {
 	Implicit bool               // TLS from the first octet (RFC 8314)
 	Required bool               // 530 5.7.0 before STARTTLS
 	XClient  []netip.Prefix     // networks of proxies that may say, by XCLIENT, who their client is
+	// Proxied says whether a connection began with a PROXY header. Then what follows is the client's own words, and XCLIENT is not for it.
+	// Nil: none does.
+	Proxied func(net.Conn) bool
 }
 
 // Server speaks SMTP on any number of listeners.
@@ -70,18 +84,21 @@ type Server struct {
 	config Config
 	verbs  map[string]verb
 
-	mu        sync.Mutex
-	listeners map[net.Listener]struct{}
-	conns     map[*conn]struct{}
-	perClient map[netip.Addr]int
-	hurried   time.Time // when the idle were hurried last
-	open      atomic.Int64
-	stressAt  atomic.Int64
-	scores    *scores
-	draining  atomic.Bool
-	quit      chan struct{} // closed when draining begins
-	quitOnce  sync.Once
-	wg        sync.WaitGroup
+	mu            sync.Mutex
+	listeners     map[net.Listener]struct{}
+	conns         map[*conn]struct{}
+	perClient     map[netip.Addr]int
+	perNetwork    map[netip.Prefix]int
+	hurried       time.Time // when the idle were hurried last
+	open          atomic.Int64
+	reading       atomic.Int64 // messages that are being read
+	stressAt      atomic.Int64
+	scores        *scores // of clients
+	networkScores *scores // by the first address
+	draining      atomic.Bool
+	quit          chan struct{} // closed when draining begins
+	quitOnce      sync.Once
+	wg            sync.WaitGroup
 }
 
 // New makes a server; it listens nowhere until Serve.
@@ -90,7 +107,7 @@ func New(config Config) *Server {
 	for _, d := range []struct {
 		v   *time.Duration
 		def time.Duration
-	}{{&t.Command, 5 * time.Minute}, {&t.Data, 3 * time.Minute}, {&t.Handshake, 30 * time.Second}, {&t.Write, time.Minute}} {
+	}{{&t.Command, 5 * time.Minute}, {&t.Data, 3 * time.Minute}, {&t.Message, 2 * time.Hour}, {&t.Handshake, 30 * time.Second}, {&t.Write, time.Minute}, {&t.park, parkAfter}} {
 		if *d.v == 0 {
 			*d.v = d.def
 		}
@@ -105,13 +122,15 @@ func New(config Config) *Server {
 		config.Limits = func() Limits { return Limits{} }
 	}
 	s := &Server{
-		config:    config,
-		scores:    newScores(time.Now),
-		quit:      make(chan struct{}),
-		verbs:     commandTable(),
-		listeners: map[net.Listener]struct{}{},
-		conns:     map[*conn]struct{}{},
-		perClient: map[netip.Addr]int{},
+		config:        config,
+		scores:        newScores(time.Now),
+		networkScores: newScores(time.Now),
+		quit:          make(chan struct{}),
+		verbs:         commandTable(),
+		listeners:     map[net.Listener]struct{}{},
+		conns:         map[*conn]struct{}{},
+		perClient:     map[netip.Addr]int{},
+		perNetwork:    map[netip.Prefix]int{},
 	}
 	s.stressAt.Store(stressBegins(0))
 	return s
@@ -147,20 +166,7 @@ func (s *Server) Serve(l Listener) error {
 func (s *Server) start(nc net.Conn, l *Listener) {
 	c := newConn(s, nc, l)
 	s.wg.Add(1)
-	go func() {
-		defer s.wg.Done()
-		defer nc.Close()
-		// The address may come from a PROXY header, which is read here and not in the accept loop.
-		c.client.Addr, c.client.Port = addrOf(nc.RemoteAddr())
-		c.peer = proxyAddr(nc)
-		c.record = s.recording(c.client.Addr)
-		if refusal := s.enter(c); refusal != nil {
-			c.refuse(refusal)
-			return
-		}
-		defer s.leave(c)
-		c.serve()
-	}()
+	go c.run((*conn).begin)
 }
 
 // enter counts a connection in, or says why not.
@@ -168,6 +174,7 @@ func (s *Server) enter(c *conn) *smtp.SMTPError {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	limits, client := c.limits, clientKey(c.client.Addr)
+	c.network = s.networkOf(c.client.Addr)
 	score := s.scores.add(client, 0)
 	switch {
 	case s.draining.Load():
@@ -175,45 +182,87 @@ func (s *Server) enter(c *conn) *smtp.SMTPError {
 	case limits.Connections > 0 && len(s.conns) >= limits.Connections:
 		s.config.Refused("connections")
 		return fail(421, 4, 3, 2, s.config.Hostname+" has too many connections, try again later")
-	case limits.ConnectionsPerClient > 0 && s.perClient[client] >= limits.ConnectionsPerClient:
-		s.config.Refused("connections-per-client")
-		return s.crowded()
 	case exceeds(score, limits.ClientScore):
 		s.config.Refused("client-score")
-		return retryLater(s.config.Hostname, score)
+		return s.retryLater("address", score)
 	}
+	if refusal := s.crowded(limits, client, c.network); refusal != nil {
+		return refusal
+	}
+	if c.network.IsValid() {
+		if score := s.networkScores.add(c.network.Addr(), 0); exceeds(score, limits.NetworkScore) {
+			s.config.Refused("network-score")
+			return s.retryLater("network", score)
+		}
+	}
+	c.entered = true
 	s.conns[c] = struct{}{}
-	s.perClient[client]++
+	s.count(client, c.network)
 	s.open.Store(int64(len(s.conns)))
 	s.stressAt.Store(stressBegins(limits.Connections))
 	s.hurry()
 	return nil
 }
 
-func (s *Server) crowded() *smtp.SMTPError {
-	return fail(421, 4, 7, 0, s.config.Hostname+" has too many connections from your address, try again later")
+// networkOf is the network that an address counts for, the zero Prefix for none.
+func (s *Server) networkOf(a netip.Addr) netip.Prefix {
+	if s.config.Known != nil && s.config.Known(a) {
+		return netip.Prefix{}
+	}
+	return networkKey(a)
+}
+
+// crowded refuses one connection more of a client or a network that has enough. The server is locked.
+func (s *Server) crowded(limits Limits, client netip.Addr, network netip.Prefix) *smtp.SMTPError {
+	what := ""
+	switch {
+	case limits.ConnectionsPerClient > 0 && s.perClient[client] >= limits.ConnectionsPerClient:
+		s.config.Refused("connections-per-client")
+		what = "address"
+	case network.IsValid() && limits.ConnectionsPerNetwork > 0 && s.perNetwork[network] >= limits.ConnectionsPerNetwork:
+		s.config.Refused("connections-per-network")
+		what = "network"
+	default:
+		return nil
+	}
+	return fail(421, 4, 7, 0, s.config.Hostname+" has too many connections from your "+what+", try again later")
 }
 
 // move counts a connection as that of another client, or says why not.
 func (s *Server) move(c *conn, to netip.Addr) *smtp.SMTPError {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	from, to := clientKey(c.client.Addr), clientKey(to)
-	if from == to {
+	from, client, network := clientKey(c.client.Addr), clientKey(to), s.networkOf(to)
+	if from == client {
 		return nil
 	}
-	if limit := c.limits.ConnectionsPerClient; limit > 0 && s.perClient[to] >= limit {
-		s.config.Refused("connections-per-client")
-		return s.crowded()
+	s.forget(from, c.network)
+	if refusal := s.crowded(c.limits, client, network); refusal != nil {
+		s.count(from, c.network)
+		return refusal
 	}
-	s.forgetClient(from)
-	s.perClient[to]++
+	s.count(client, network)
+	c.network = network
 	return nil
 }
 
-func (s *Server) forgetClient(client netip.Addr) {
+// count and forget keep the numbers of connections. The server is locked.
+func (s *Server) count(client netip.Addr, network netip.Prefix) {
+	s.perClient[client]++
+	if network.IsValid() {
+		s.perNetwork[network]++
+	}
+}
+
+func (s *Server) forget(client netip.Addr, network netip.Prefix) {
 	if s.perClient[client]--; s.perClient[client] <= 0 {
 		delete(s.perClient, client)
+	}
+	if !network.IsValid() {
+		return
+	}
+	if s.perNetwork[network]--; s.perNetwork[network] <= 0 {
+		delete(s.perNetwork, network)
 	}
 }
 
@@ -221,7 +270,7 @@ func (s *Server) leave(c *conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.conns, c)
-	s.forgetClient(clientKey(c.client.Addr))
+	s.forget(clientKey(c.client.Addr), c.network)
 	s.open.Store(int64(len(s.conns)))
 }
 
@@ -254,7 +303,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 	s.mu.Lock()
 	for c := range s.conns {
-		c.nc.Close()
+		c.hangUp()
 	}
 	s.mu.Unlock()
 	<-done

@@ -90,6 +90,10 @@ func (s *Session) Mail(from string, opts *smtp.MailOptions) error {
 		UTF8:        opts.UTF8,
 		EnvelopeID:  opts.EnvelopeID,
 		Return:      string(opts.Return),
+		RequireTLS:  opts.RequireTLS,
+	}
+	if opts.RequireTLS { // RFC 8689 5: RET=FULL does not count
+		s.envelope.Return = string(smtp.DSNReturnHeaders)
 	}
 	return nil
 }
@@ -137,7 +141,8 @@ func (s *Session) Data(r io.Reader) error {
 	}
 	sub.Body, sub.Trace = body, int(body.Size())
 	defer func() { sub.Body.Close() }()
-	sink := &sink{body: body, max: s.maxSize, normalize: s.side == routing.OnPrem}
+	binary := s.envelope.IsBinary()
+	sink := &sink{body: body, max: s.maxSize, binary: binary, normalize: s.side == routing.OnPrem && !binary}
 	if _, err = io.Copy(onlyWriter{sink}, r); err == nil {
 		err = sink.finish()
 	}
@@ -176,10 +181,12 @@ func tooBig(limit int64) *smtp.SMTPError {
 type sink struct {
 	body      *message.Buffer
 	max       int64
+	binary    bool // only the header has lines (RFC 3030 3)
 	normalize bool // line endings are made CRLF, else a bare CR or LF is refused
 	fixer     message.Normalizer
 	scan      message.Scanner
 	header    headerGuard
+	top       headerScan // of a binary message
 	scratch   []byte
 	err       error
 }
@@ -200,28 +207,71 @@ func (s *sink) finish() error {
 	if s.err == nil && s.normalize {
 		s.err = s.store(s.fixer.Finish(s.scratch[:0]))
 	}
-	if f := s.scan.Findings(); s.err == nil && f.BareCR {
+	if f := s.lines(); s.err == nil && f.BareCR {
 		s.err = bareLineEnding(f)
 	}
 	return s.err
 }
 
+// lines are the findings about what must be lines: all of the message, or the header of a binary one.
+func (s *sink) lines() message.Findings {
+	if s.binary {
+		return s.top.scan.Findings()
+	}
+	return s.scan.Findings()
+}
+
 func (s *sink) store(p []byte) error {
 	s.scan.Write(p)
-	f := s.scan.Findings()
-	endsWithCR := len(p) > 0 && p[len(p)-1] == '\r' // its LF may be on the way
+	if s.binary {
+		s.top.write(p)
+	}
+	f := s.lines()
+	endsWithCR := len(p) > 0 && p[len(p)-1] == '\r' && !s.top.done // its LF may be on the way
 	switch {
-	case s.max > 0 && f.Size > s.max:
+	case s.max > 0 && s.scan.Findings().Size > s.max:
 		return tooBig(s.max)
 	case f.BareLF, f.BareCR && !endsWithCR:
 		return bareLineEnding(f)
 	case f.LongestLine > message.MaxLine:
 		return fail(550, 5, 6, 0, "A line of the message is longer than "+strconv.Itoa(message.MaxLine)+" octets")
+	case s.binary && f.NUL:
+		return fail(550, 5, 6, 0, "The header has an octet 0")
 	case !s.header.fits(p):
 		return fail(550, 5, 6, 0, fmt.Sprintf("The header has more than %d octets or %d fields", maxHeader, maxHeaderFields))
 	}
 	_, err := s.body.Write(p)
 	return err
+}
+
+// headerScan scans the header of a message, up to its first empty line. The zero value is ready.
+type headerScan struct {
+	scan message.Scanner
+	line int64 // octets of the line so far
+	done bool
+}
+
+func (h *headerScan) write(p []byte) {
+	if !h.done {
+		h.scan.Write(p[:h.part(p)])
+	}
+}
+
+// part is how many octets of p are of the header.
+func (h *headerScan) part(p []byte) int {
+	for at := 0; ; {
+		n := bytes.IndexByte(p[at:], '\n') + 1
+		if n == 0 {
+			h.line += int64(len(p) - at)
+			return len(p)
+		}
+		h.line += int64(n)
+		at += n
+		if h.done = h.line <= int64(len("\r\n")); h.done {
+			return at
+		}
+		h.line = 0
+	}
 }
 
 // A header is larger than anything real, and small enough to be held and edited. Exchange takes 256 KB, Postfix 100 KB.

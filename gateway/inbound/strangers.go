@@ -31,7 +31,7 @@ func (c *conn) early() bool {
 		c.server.config.Refused("early-talker")
 		c.server.config.Logger.Debug("client talks before it is its turn", "client", c.client.Addr)
 	}
-	if c.server.config.EarlyTalkers != RefuseEarlyTalkers || c.trusted.Load() {
+	if _, treatment := c.greeting(); treatment != RefuseEarlyTalkers || c.trusted.Load() {
 		return false
 	}
 	c.reply(fail(554, 5, 5, 1, "You talk before it is your turn"))
@@ -39,11 +39,29 @@ func (c *conn) early() bool {
 	return true
 }
 
-// awaitTurn is what comes before the greeting: a pause, if configured, in which the client must be silent.
+// greeting is how long the client must be silent before it is greeted, and what becomes of it if it is not.
+func (c *conn) greeting() (time.Duration, EarlyTalkers) {
+	if f := c.server.config.Greeting; f != nil {
+		return f(c.client.Addr)
+	}
+	return c.server.config.GreetDelay, c.server.config.EarlyTalkers
+}
+
+// awaitTurn is what comes before the greeting: a pause, if configured, in which the client must be silent. A shutdown ends it.
 func (c *conn) awaitTurn() bool {
-	if d := c.server.config.GreetDelay; d > 0 {
-		c.nc.SetReadDeadline(time.Now().Add(d))
+	if d, _ := c.greeting(); d > 0 {
+		c.mu.Lock()
+		c.waiting, c.since = true, time.Now()
+		deadline := c.since.Add(d)
+		if c.server.draining.Load() {
+			deadline = time.Unix(1, 0)
+		}
+		c.nc.SetReadDeadline(deadline)
+		c.mu.Unlock()
 		err := c.in.fill()
+		c.mu.Lock()
+		c.waiting = false
+		c.mu.Unlock()
 		c.nc.SetReadDeadline(time.Time{})
 		var ne net.Error
 		if err == nil {
@@ -84,7 +102,7 @@ func (c *conn) refusedRecipient(refusal error) {
 		return
 	}
 	c.refused++
-	score := c.server.scores.add(clientKey(c.client.Addr), 1)
+	score, tooMuch := c.gather(1)
 	if over := c.refused - c.accepted - freeRefusals; over > 0 && c.limits.RefusalDelay > 0 {
 		c.pause(min(time.Duration(over)*c.limits.RefusalDelay, maxRefusalDelay))
 	}
@@ -93,7 +111,7 @@ func (c *conn) refusedRecipient(refusal error) {
 	if c.server.stressed() && limit > 0 {
 		limit = max(limit/stressFactor, 1)
 	}
-	if exceeds(c.refused, limit) || exceeds(score, c.limits.ClientScore) {
+	if exceeds(c.refused, limit) || tooMuch {
 		c.server.config.Refused("harvest")
 		c.server.config.Logger.Warn("closing on a client that guesses recipients", "client", c.client.Addr, "refused", c.refused, "score", score)
 		c.reply(fail(421, 4, 7, 0, "Too many recipients were refused, closing the connection"))
@@ -103,7 +121,7 @@ func (c *conn) refusedRecipient(refusal error) {
 func (c *conn) acceptedRecipient() {
 	c.accepted++
 	if c.refused > 0 {
-		c.server.scores.add(clientKey(c.client.Addr), -1)
+		c.gather(-1)
 	}
 }
 
@@ -188,6 +206,7 @@ func (c *conn) tooManyErrors() bool {
 	return c.errors >= limit
 }
 
-func retryLater(hostname string, score int) *smtp.SMTPError {
-	return fail(421, 4, 7, 0, hostname+" refused too much of what your address asked for lately ("+strconv.Itoa(score)+"), try again later")
+// retryLater refuses a client, or its network, for what it asked for before.
+func (s *Server) retryLater(whose string, score int) *smtp.SMTPError {
+	return fail(421, 4, 7, 0, s.config.Hostname+" refused too much of what your "+whose+" asked for lately ("+strconv.Itoa(score)+"), try again later")
 }

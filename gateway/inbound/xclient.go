@@ -50,9 +50,12 @@ var xclientAttributes = map[string]func(c *Client, value string) bool{
 	"DESTPORT": func(*Client, string) bool { return true },
 }
 
-// xclientAllowed says whether the other end of the connection, which a PROXY header or an earlier XCLIENT does not change, may say
-// who its client is.
+// xclientAllowed says whether the other end of the connection, which an earlier XCLIENT does not change, may say who its client is. A load
+// balancer that gave a PROXY header passes on whatever its client says, which is nobody to be believed.
 func (c *conn) xclientAllowed() bool {
+	if c.proxied {
+		return false
+	}
 	for _, n := range c.listener.XClient {
 		if n.Contains(c.peer) {
 			return true
@@ -85,6 +88,11 @@ func (c *conn) xclient(arg string) {
 	}
 	c.endSession()
 	c.client = client
+	if state := c.client.TLS; state != nil { // that of the connection, not of the client: its certificate says nothing
+		other := *state
+		other.PeerCertificates, other.VerifiedChains = nil, nil
+		c.client.TLS = &other
+	}
 	c.record = c.server.recording(client.Addr)
 	c.refused, c.accepted, c.idle, c.authFailures = 0, 0, 0, 0
 	c.greet()

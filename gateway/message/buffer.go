@@ -24,6 +24,7 @@ const DefaultMemory = 1 << 20
 type Buffer struct {
 	dir    string
 	memory int64
+	budget *Budget // nil: has none
 
 	holders atomic.Int32
 	size    int64
@@ -40,6 +41,43 @@ func NewBuffer(dir string, memory int64) *Buffer {
 	return b
 }
 
+// Share makes the memory of b count in a budget, which all Buffers that share it have together. When it is used up, b goes to its file
+// before its own limit. It is called before the first Write.
+func (b *Buffer) Share(budget *Budget) *Buffer {
+	b.budget = budget
+	return b
+}
+
+// A Budget bounds the memory of many Buffers together. The smallest chunk of each, 16 KiB, is not counted: most mail fits into it, and is
+// sooner gone than written to a file. It is safe for concurrent use.
+type Budget struct {
+	limit int64
+	used  atomic.Int64
+}
+
+// NewBudget returns a Budget of so many octets.
+func NewBudget(octets int64) *Budget { return &Budget{limit: octets} }
+
+// Used is how many octets of it are in use.
+func (g *Budget) Used() int64 { return g.used.Load() }
+
+// take is for n octets more, or less; a Buffer without a budget may have what it wants.
+func (g *Budget) take(n int64) bool {
+	if g == nil || g.used.Add(n) <= g.limit || n <= 0 {
+		return true
+	}
+	g.used.Add(-n)
+	return false
+}
+
+// counted is what a chunk counts in a budget.
+func (c *chunk) counted() int64 {
+	if c == nil || c.class == 0 {
+		return 0
+	}
+	return int64(len(c.b))
+}
+
 // errClosed answers writes after the last Close.
 var errClosed = fmt.Errorf("message buffer: %w", fs.ErrClosed)
 
@@ -51,8 +89,7 @@ func (b *Buffer) Write(p []byte) (int, error) {
 		return 0, errClosed
 	}
 	if b.file == nil {
-		if b.size+int64(len(p)) <= b.memory {
-			b.grow(b.size + int64(len(p)))
+		if n := b.size + int64(len(p)); n <= b.memory && b.grow(n) {
 			copy(b.chunk.b[b.size:], p)
 			b.size += int64(len(p))
 			return len(p), nil
@@ -70,8 +107,7 @@ func (b *Buffer) ReadFrom(r io.Reader) (int64, error) {
 		return 0, errClosed
 	}
 	var total int64
-	for b.file == nil && b.size < b.memory {
-		b.grow(b.size + 1)
+	for b.file == nil && b.size < b.memory && b.grow(b.size+1) {
 		room := b.chunk.b[b.size:min(int64(len(b.chunk.b)), b.memory)]
 		n, err := r.Read(room)
 		if n < 0 || n > len(room) {
@@ -132,10 +168,7 @@ func (b *Buffer) Close() error {
 func (b *Buffer) Reset() error { return b.free() }
 
 func (b *Buffer) free() error {
-	if b.chunk != nil {
-		b.chunk.put()
-		b.chunk = nil
-	}
+	b.dropChunk()
 	b.size = 0
 	var unmapped, closed error
 	if b.mapped != nil {
@@ -152,19 +185,31 @@ func (b *Buffer) free() error {
 	return nil
 }
 
-// grow makes room for n octets in memory.
-func (b *Buffer) grow(n int64) {
-	if b.chunk == nil {
-		b.chunk = getChunk(n)
-		return
-	}
-	if n <= int64(len(b.chunk.b)) {
-		return
+// grow makes room for n octets in memory. It says no when the budget has none.
+func (b *Buffer) grow(n int64) bool {
+	if b.chunk != nil && n <= int64(len(b.chunk.b)) {
+		return true
 	}
 	bigger := getChunk(n)
-	copy(bigger.b, b.chunk.b[:b.size])
-	b.chunk.put()
+	if !b.budget.take(bigger.counted()) { // both are held while one is copied to the other
+		bigger.put()
+		return false
+	}
+	if b.chunk != nil {
+		copy(bigger.b, b.chunk.b[:b.size])
+	}
+	b.dropChunk()
 	b.chunk = bigger
+	return true
+}
+
+// dropChunk gives the memory back.
+func (b *Buffer) dropChunk() {
+	if b.chunk != nil {
+		b.budget.take(-b.chunk.counted())
+		b.chunk.put()
+		b.chunk = nil
+	}
 }
 
 // spill moves the content to a file. When it fails the content is still in memory, complete.
@@ -180,10 +225,7 @@ func (b *Buffer) spill() error {
 		b.unmap()
 		return errors.Join(err, f.Close())
 	}
-	if b.chunk != nil {
-		b.chunk.put()
-		b.chunk = nil
-	}
+	b.dropChunk()
 	return nil
 }
 

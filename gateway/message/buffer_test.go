@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -236,5 +237,52 @@ func BenchmarkBuffer(b *testing.B) {
 				_ = buf.Close()
 			}
 		})
+	}
+}
+
+// Buffers that share a budget go to their files when it is used up, and leave it as they found it.
+func TestBudget(t *testing.T) {
+	budget := NewBudget(1 << 20)
+	content := bytes.Repeat([]byte("0123456789abcdef"), 300<<10/16) // takes a chunk of 1 MiB in the end, and one of 256 KiB on the way
+	var buffers []*Buffer
+	inFile := 0
+	for range 5 {
+		b := NewBuffer(t.TempDir(), DefaultMemory).Share(budget)
+		buffers = append(buffers, b)
+		for part := range slices.Chunk(content, 10_000) {
+			if _, err := b.Write(part); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if !bytes.Equal(b.Bytes(), content) {
+			t.Fatal("the content is another")
+		}
+		if b.InFile() {
+			inFile++
+		}
+		if used := budget.Used(); used > 1<<20 {
+			t.Fatalf("%d octets of the budget are in use", used)
+		}
+	}
+	if inFile == 0 {
+		t.Error("all are in memory")
+	}
+	small := NewBuffer(t.TempDir(), DefaultMemory).Share(budget)
+	others := 1<<20 - budget.Used()
+	budget.take(others)
+	if _, err := small.Write(content[:16<<10]); err != nil || small.InFile() {
+		t.Errorf("a small message: in a file %v, error %v", small.InFile(), err)
+	}
+	if n, err := small.ReadFrom(bytes.NewReader(content)); n != int64(len(content)) || err != nil || !small.InFile() {
+		t.Errorf("%d octets more: in a file %v, error %v", n, small.InFile(), err)
+	}
+	if !bytes.Equal(small.Bytes()[16<<10:], content) {
+		t.Error("the content that was read is another")
+	}
+	for _, b := range append(buffers, small) {
+		b.Close()
+	}
+	if budget.Used() != others {
+		t.Errorf("%d octets in use after all were closed, want %d", budget.Used(), others)
 	}
 }

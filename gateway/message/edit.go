@@ -90,11 +90,15 @@ type Header struct {
 	// Automatic says that no person sent it (RFC 3834 2): Auto-Submitted other than "no", a Precedence of bulk, junk or list, or
 	// a List-Id. Nobody waits for a delay notice about it.
 	Automatic bool
+	// TLSOptional says that the sender asks for delivery whatever the recipient's domain demands of TLS: "TLS-Required: No". The field
+	// may not stand there twice; if it does it says nothing (RFC 8689 3).
+	TLSOptional bool
 }
 
 // Inspect reads the header of msg in one pass.
 func Inspect(msg []byte) Header {
 	var h Header
+	tlsRequired := 0
 	for f := range rawmime.Fields(msg) {
 		h.Size = f.End
 		if f.Name == nil {
@@ -111,6 +115,11 @@ func Inspect(msg []byte) Header {
 			}
 		case 'a', 'p', 'l':
 			h.Automatic = h.Automatic || isAutomatic(f)
+		case 't':
+			if f.Is("TLS-Required") {
+				tlsRequired++
+				h.TLSOptional = tlsRequired == 1 && strings.EqualFold(strings.TrimSpace(string(skipCFWS(f.Value))), "no")
+			}
 		}
 	}
 	return h

@@ -15,7 +15,16 @@ type Envelope struct {
 	// EnvelopeID is the decoded ENVID (RFC 3461 4.4), Return is FULL, HDRS or empty (RFC 3461 4.3).
 	EnvelopeID string `json:"envelope_id,omitempty"`
 	Return     string `json:"return,omitempty"`
+	// RequireTLS is true when the client gave REQUIRETLS: the message goes over verified TLS to hosts that keep to this, or not at all
+	// (RFC 8689 2).
+	RequireTLS bool `json:"require_tls,omitempty"`
+	// TLSOptional is true when the message says "TLS-Required: No" and the client did not give REQUIRETLS: what the recipient's domain
+	// asks of TLS does not count (RFC 8689 3).
+	TLSOptional bool `json:"tls_optional,omitempty"`
 }
+
+// IsBinary says whether the octets of the message may be any, line endings included (RFC 3030 3).
+func (e *Envelope) IsBinary() bool { return e.Body == "BINARYMIME" }
 
 // Recipient is one RCPT TO with its DSN parameters.
 type Recipient struct {

@@ -144,15 +144,16 @@ func (f *Firewall) Removes(b Boundary) func(rawmime.Field) bool {
 		strips[i] = f.rules[i].Strips(b)
 	}
 	return func(field rawmime.Field) bool {
-		name := field.Name
+		name, value := field.Name, field.Value
 		if name == nil {
 			name = looseName(field.Value)
+			value = value[bytes.IndexByte(value, ':')+1:]
 		}
 		if len(name) == 0 {
 			return false
 		}
 		rule := f.rule(name)
-		return rule >= 0 && strips[rule] && (!f.rules[rule].own || f.isOwn(field.Value))
+		return rule >= 0 && strips[rule] && (!f.rules[rule].own || f.isOwn(value))
 	}
 }
 
@@ -195,14 +196,36 @@ func looseName(run []byte) []byte {
 const maxName = 998
 
 // isOwn says whether the authserv-id at the start of value is the gateway's: after comments and white space, perhaps quoted,
-// in any case (RFC 8601 2.2, 2.5).
+// in any case (RFC 8601 2.2, 2.5). Whoever forges one counts on a reader that is less strict, so it is read as the most careless one
+// would: control characters, escapes, encoded words and a final dot do not make it another.
 func (f *Firewall) isOwn(value []byte) bool {
-	id := bytes.TrimLeft(skipCFWS(value), `"`)
+	value = value[:min(len(value), maxID)]
+	clean := bytes.Map(func(c rune) rune {
+		if c < ' ' && c != '\t' && c != '\r' && c != '\n' || c == 0x7f || c == '\\' {
+			return -1
+		}
+		return c
+	}, value)
+	return f.startsWithOwn(skipCFWS(value)) || f.startsWithOwn(skipCFWS(clean)) ||
+		bytes.Contains(clean, []byte("=?")) && f.startsWithOwn(skipCFWS([]byte(rawmime.DecodeWords(clean))))
+}
+
+// maxID is how far an authserv-id is looked for: comments may stand before it.
+const maxID = 4 << 10
+
+// startsWithOwn says whether id begins with the gateway's name, and the name ends there.
+func (f *Firewall) startsWithOwn(id []byte) bool {
+	id = bytes.TrimLeft(id, "\" \t")
 	if !hasPrefixFold(id, strings.ToLower(f.authserv)) {
 		return false
 	}
-	rest := id[len(f.authserv):]
-	return len(rest) == 0 || bytes.IndexByte([]byte(" \t\r\n;\"("), rest[0]) >= 0
+	rest := bytes.TrimPrefix(id[len(f.authserv):], []byte("."))
+	return len(rest) == 0 || !isNameOctet(rest[0])
+}
+
+// isNameOctet says whether a domain name goes on with c.
+func isNameOctet(c byte) bool {
+	return c >= '0' && c <= '9' || lower(c) >= 'a' && lower(c) <= 'z' || c == '-' || c == '_' || c == '.' || c >= 0x80
 }
 
 // skipCFWS returns what follows the comments and white space that v starts with (RFC 5322 3.2.2).

@@ -29,6 +29,7 @@ type extensions struct {
 	utf8       bool // RFC 6531
 	dsn        bool // RFC 3461
 	starttls   bool // RFC 3207
+	requireTLS bool // RFC 8689; counts inside TLS only
 	hasSize    bool // RFC 1870
 	size       int64
 }
@@ -42,6 +43,7 @@ var keywords = map[string]func(e *extensions, arg string){
 	"SMTPUTF8":   func(e *extensions, _ string) { e.utf8 = true },
 	"DSN":        func(e *extensions, _ string) { e.dsn = true },
 	"STARTTLS":   func(e *extensions, _ string) { e.starttls = true },
+	"REQUIRETLS": func(e *extensions, _ string) { e.requireTLS = true },
 	"SIZE": func(e *extensions, arg string) {
 		e.hasSize = true
 		if n, err := strconv.ParseInt(arg, 10, 64); err == nil && n > 0 { // RFC 1870 4: 0 or nothing is no fixed limit
@@ -82,6 +84,7 @@ type conn struct {
 	uses       int       // transactions begun on this connection
 	messages   int       // taken by the peer on this connection
 	refusals   int       // 4xx and 5xx replies on this connection
+	endless    bool      // a reply did not end
 	needReset  bool      // a transaction was left open
 	out        []byte    // commands to be written, reused
 
@@ -201,6 +204,7 @@ func (c *conn) hello(name string) error {
 	}
 	if r.positive() {
 		c.ext = parseExtensions(r)
+		c.ext.requireTLS = c.ext.requireTLS && c.tls != ""
 		c.name, _, _ = strings.Cut(strings.TrimSpace(r.lines[0]), " ") // RFC 5321 4.1.1.1: its own name
 		return nil
 	}
@@ -217,6 +221,9 @@ func (c *conn) hello(name string) error {
 	return nil
 }
 
+// errTLSLater: the host has no TLS at the moment.
+var errTLSLater = errors.New("no TLS at present")
+
 func (c *conn) startTLS(ctx context.Context, s *settings, policy config.SideTLS) (smtp.EnhancedCode, error) {
 	security := smtp.EnhancedCode{4, 7, 4} // RFC 3463 3.8: security features not supported
 	if !c.ext.starttls {
@@ -225,6 +232,9 @@ func (c *conn) startTLS(ctx context.Context, s *settings, policy config.SideTLS)
 	r, err := c.command("STARTTLS")
 	if err != nil {
 		return security, fmt.Errorf("STARTTLS: %w", err)
+	}
+	if r.code/100 == 4 { // RFC 3207 4: for a temporary reason
+		return security, fmt.Errorf("%w: STARTTLS was answered with %s", errTLSLater, replyString(r.smtpError()))
 	}
 	if r.code != 220 {
 		return security, fmt.Errorf("STARTTLS was answered with %s", replyString(r.smtpError()))
@@ -262,10 +272,14 @@ func (c *conn) read(d time.Duration) (reply, error) {
 			return reply{}, err
 		}
 	}
+	if c.endless {
+		return reply{}, errEndless
+	}
 	r, err := readReply(c.br)
 	if err == nil && r.code >= 400 {
 		c.refusals++
 	}
+	c.endless = r.endless
 	return r, err
 }
 
@@ -321,7 +335,7 @@ func (c *conn) quit() {
 
 // fresh reports whether the connection may carry another message under the settings.
 func (c *conn) fresh(s *settings) bool {
-	return c.generation == s.generation && c.refusals < maxRefusals && s.Clock().Sub(c.born) < s.Timeouts.Age &&
+	return c.generation == s.generation && !c.endless && c.refusals < maxRefusals && s.Clock().Sub(c.born) < s.Timeouts.Age &&
 		(s.MessagesPerConnection <= 0 || c.messages < s.MessagesPerConnection)
 }
 

@@ -178,21 +178,33 @@ type bodies struct {
 	original   *body
 	normalised func() *body
 	sevenBit   func() (*body, error)
+	// Of a binary message, for a host that takes none.
+	binarySevenBit, binaryEightBit func() (*body, error)
 }
 
 func newBodies(content [][]byte, downgrade func([][]byte) ([][]byte, error)) *bodies {
 	b := &bodies{original: newBody(content)}
 	b.normalised = sync.OnceValue(b.original.normalised)
-	b.sevenBit = sync.OnceValues(func() (*body, error) {
-		out, err := downgrade(b.original.segments)
-		if err != nil {
-			return nil, err
-		}
-		seven := newBody(out).normalised()
-		if seven.eightBit {
+	b.sevenBit = sync.OnceValues(func() (*body, error) { return b.downgraded(sevenBitData, downgrade) })
+	b.binarySevenBit = sync.OnceValues(func() (*body, error) { return b.downgraded(sevenBitData, binaryTo(sevenBitData)) })
+	b.binaryEightBit = sync.OnceValues(func() (*body, error) { return b.downgraded(eightBitData, binaryTo(eightBitData)) })
+	return b
+}
+
+// downgraded is the content in a form of less, and an error when octets are left that cannot be in it: they are where no part is.
+func (b *bodies) downgraded(to domain, downgrade func([][]byte) ([][]byte, error)) (*body, error) {
+	out, err := downgrade(b.original.segments)
+	if err != nil {
+		return nil, err
+	}
+	text := newBody(out).normalised()
+	if to == sevenBitData && text.eightBit {
+		return nil, errNoDowngrade
+	}
+	for _, seg := range text.segments {
+		if bytes.IndexByte(seg, 0) >= 0 {
 			return nil, errNoDowngrade
 		}
-		return seven, nil
-	})
-	return b
+	}
+	return text, nil
 }

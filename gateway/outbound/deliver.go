@@ -189,7 +189,7 @@ func (d *delivery) toDomain(ctx context.Context, domain string, indices []int) {
 	name, _ := asciiDomain(domain)
 	var cands []candidate
 	for _, h := range hosts {
-		sec := &security{domain: name, policy: policy, secure: h.secure, base: []string{h.name}}
+		sec := &security{domain: name, policy: policy, secure: h.secure, signed: h.signed, base: []string{h.name}}
 		if h.canonical != "" && h.canonical != h.name {
 			sec.base = []string{h.canonical, h.name}
 		}
@@ -213,7 +213,7 @@ func (p *problem) after(before problem) problem {
 		return *p
 	case p.loop:
 		return before
-	case p.policy == before.policy:
+	case p.policy == before.policy && outcomeOf(p.result.Reply.Code) == outcomeOf(before.result.Reply.Code):
 		return *p
 	case p.policy:
 		return p.with(before)
@@ -221,9 +221,12 @@ func (p *problem) after(before problem) problem {
 	return before.with(*p)
 }
 
-// with adds the words of another problem.
+// with adds the words of another problem. What may pass is not for good.
 func (p problem) with(other problem) problem {
 	own := *p.result.Reply
+	if o := other.result.Reply; outcomeOf(own.Code) == Refused && outcomeOf(o.Code) == Deferred {
+		own.Code, own.EnhancedCode = o.Code, o.EnhancedCode
+	}
 	own.Message = safeText(own.Message + "; " + other.result.Reply.Message)
 	p.result.Reply = &own
 	return p
@@ -299,8 +302,15 @@ func (d *delivery) to(ctx context.Context, cand candidate, hurry bool, indices [
 	for pending := indices; len(pending) > 0; {
 		c, herr := h.acquire(ctx, d.s, target{addrs: cand.addrs, hurry: hurry}, fresh)
 		if herr != nil {
+			if p := d.unprotectedSession(&cand, herr); p != nil {
+				return p
+			}
 			p := hopProblem(h, herr, cand.security == nil)
 			d.explain(&cand, need, herr, p)
+			return p
+		}
+		if p := d.notOffered(&cand, c); p != nil {
+			h.release(c, true)
 			return p
 		}
 		batch := pending[:min(len(pending), d.s.RecipientsPerTransaction)]

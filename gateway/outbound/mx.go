@@ -24,10 +24,12 @@ type host struct {
 	addrs     []netip.Addr
 	// secure: DNSSEC authenticated both its addresses and the record that named it, so that its TLSA records count (RFC 7672 2.2).
 	secure bool
+	// signed: DNSSEC authenticated the record that named it (RFC 8689 4.2.1).
+	signed bool
 }
 
-func newHost(name string, a Addresses, named bool) host {
-	return host{name: name, canonical: a.Canonical, addrs: ipv4First(a.Addrs), secure: named && a.Secure}
+func newHost(name string, a Addresses, signed bool) host {
+	return host{name: name, canonical: a.Canonical, addrs: ipv4First(a.Addrs), secure: signed && a.Secure, signed: signed}
 }
 
 // route finds the hosts of a domain in the order in which they are to be tried, or the reply when there is none.
@@ -87,7 +89,7 @@ func (s *settings) implicitMX(ctx context.Context, name, domain string) ([]host,
 		return nil, deferral(smtp.EnhancedCode{4, 4, 3}, "looking for the address of %s: %v", domain, err)
 	}
 	// That there is no MX is as well known as the addresses are: both are statements about one name (RFC 7672 2.2.2).
-	return s.withoutSelf([]host{newHost(name, a, true)}, domain)
+	return s.withoutSelf([]host{newHost(name, a, a.Secure)}, domain)
 }
 
 // explicitMX orders the records, leaves out what may not be used, and finds addresses.

@@ -63,24 +63,40 @@ func pathFor(addr string, ext *extensions) (string, bool) {
 // fit chooses the form of the content for a host, and the BODY parameter. RFC 6152 3 and RFC 3030 3 leave two ways for what a
 // host cannot take: re-encode or return.
 func (b *bodies) fit(declared string, ext *extensions) (*body, string, *smtp.SMTPError) {
-	binary := strings.EqualFold(declared, "BINARYMIME")
-	if binary && ext.binary && ext.chunking {
-		return b.original, "BINARYMIME", nil
+	if strings.EqualFold(declared, "BINARYMIME") {
+		return b.fitBinary(ext)
 	}
-	if !binary {
-		n := b.normalised()
-		switch {
-		case !n.eightBit && strings.EqualFold(declared, "8BITMIME") && ext.eightBit, n.eightBit && ext.eightBit:
-			return n, "8BITMIME", nil
-		case !n.eightBit:
-			return n, "", nil
-		}
+	n := b.normalised()
+	switch {
+	case !n.eightBit && strings.EqualFold(declared, "8BITMIME") && ext.eightBit, n.eightBit && ext.eightBit:
+		return n, "8BITMIME", nil
+	case !n.eightBit:
+		return n, "", nil
 	}
 	seven, err := b.sevenBit()
 	if err != nil { // RFC 3463 3.7: conversion required but not supported
 		return nil, "", refusal(550, smtp.EnhancedCode{5, 6, 3}, "the next hop takes no 8-bit content: %v", err)
 	}
 	return seven, "", nil
+}
+
+// fitBinary is the same for what may hold any octets, which only BDAT can carry.
+func (b *bodies) fitBinary(ext *extensions) (*body, string, *smtp.SMTPError) {
+	form := b.binarySevenBit
+	switch {
+	case ext.binary && ext.chunking:
+		return b.original, "BINARYMIME", nil
+	case ext.eightBit:
+		form = b.binaryEightBit
+	}
+	text, err := form()
+	switch {
+	case err != nil:
+		return nil, "", refusal(550, smtp.EnhancedCode{5, 6, 3}, "the next hop takes no binary content: %v", err)
+	case text.eightBit:
+		return text, "8BITMIME", nil
+	}
+	return text, "", nil
 }
 
 func mailLine(from string, size int64, bodyParam string, utf8 bool, req *Request, ext *extensions) string {
@@ -94,6 +110,9 @@ func mailLine(from string, size int64, bodyParam string, utf8 bool, req *Request
 	}
 	if utf8 && ext.utf8 {
 		b.WriteString(" SMTPUTF8")
+	}
+	if req.RequireTLS && ext.requireTLS { // RFC 8689 4.2.1, and 5 for a DSN
+		b.WriteString(" REQUIRETLS")
 	}
 	if ext.dsn && req.Return != "" {
 		b.WriteString(" RET=" + xtext(req.Return))

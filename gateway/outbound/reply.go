@@ -15,7 +15,7 @@ import (
 // Limits on a reply: what is kept of it, and what is read of it at all before the peer counts as broken.
 const (
 	maxReplyKept  = 8 << 10
-	maxReplyRead  = 1 << 20
+	maxReplyRead  = 4 << 20
 	maxReplyLine  = 2 << 10
 	maxReplyText  = 2 << 10 // of the text that is passed on
 	minReplyDigit = '2'
@@ -25,10 +25,14 @@ const (
 // errProtocol is wrapped by every error about a peer that does not speak SMTP.
 var errProtocol = errors.New("not an SMTP reply")
 
+// errEndless is of a reply that goes on after maxReplyRead.
+var errEndless = fmt.Errorf("%w: longer than %d octets", errProtocol, maxReplyRead)
+
 // reply is one reply as read: the texts of its lines after code and separator.
 type reply struct {
-	code  int
-	lines []string
+	code    int
+	lines   []string
+	endless bool // its end was not read: nothing more can be read of this connection
 }
 
 func (r reply) positive() bool { return r.code/100 == 2 }
@@ -92,12 +96,17 @@ func safeText(s string) string {
 	return strings.Map(clean, s)
 }
 
-// readReply reads one reply (RFC 5321 4.2). Lines may end in a bare LF. What exceeds the limits is read and dropped.
+// readReply reads one reply (RFC 5321 4.2). Lines may end in a bare LF. What exceeds the limits is read and dropped. A reply without end is what its lines so far say: all
+// lines of a reply have the same code (RFC 5321 4.2.1), and a message that was taken must not be sent again and again because of the text.
 func readReply(br *bufio.Reader) (reply, error) {
 	var r reply
 	kept, read := 0, 0
 	for {
 		line, n, err := readLine(br, maxReplyRead-read)
+		if errors.Is(err, errEndless) && len(r.lines) > 0 {
+			r.endless = true
+			return r, nil
+		}
 		if err != nil {
 			return reply{}, err
 		}
@@ -128,7 +137,7 @@ func readLine(br *bufio.Reader, limit int) (line string, n int, err error) {
 		}
 		switch {
 		case n > limit:
-			return "", n, fmt.Errorf("%w: longer than %d octets", errProtocol, maxReplyRead)
+			return "", n, errEndless
 		case err == nil:
 			return string(bytes.TrimRight(kept, "\r\n")), n, nil
 		case errors.Is(err, bufio.ErrBufferFull):

@@ -139,7 +139,7 @@ func (z *zone) ServeDNS(w dns.ResponseWriter, q *dns.Msg) {
 }
 
 func zoneResolver(z *zone) Resolver {
-	return NewResolver(ResolverOptions{Servers: []string{z.addr}, Timeout: 300 * time.Millisecond})
+	return NewResolver(ResolverOptions{Servers: []string{z.addr}, Timeout: 2 * time.Second})
 }
 
 // internet is a Transport that delivers by MX to the port of p.
@@ -299,7 +299,7 @@ func TestDNSFailure(t *testing.T) {
 func TestResolverCache(t *testing.T) {
 	z := newZone(t, "one.fabrikam.com. 60 IN MX 10 mx.fabrikam.com.", "zero.fabrikam.com. 0 IN MX 10 mx.fabrikam.com.")
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	r := NewResolver(ResolverOptions{Servers: []string{z.addr}, Timeout: 100 * time.Millisecond, Clock: func() time.Time { return now }})
+	r := NewResolver(ResolverOptions{Servers: []string{z.addr}, Timeout: 500 * time.Millisecond, Clock: func() time.Time { return now }})
 	ctx := context.Background()
 	look := func(name string, want string, questions int) {
 		t.Helper()
@@ -390,10 +390,9 @@ func TestResolverCancel(t *testing.T) {
 	z.set(func() { z.silent = true })
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
 	defer cancel()
-	start := time.Now()
 	r := NewResolver(ResolverOptions{Servers: []string{z.addr}, Timeout: time.Second})
-	if _, err := r.LookupHost(ctx, "mx.fabrikam.com"); err == nil || time.Since(start) > 800*time.Millisecond {
-		t.Errorf("%v after %v", err, time.Since(start))
+	if _, err := r.LookupHost(ctx, "mx.fabrikam.com"); !errors.Is(err, context.DeadlineExceeded) || strings.Contains(err.Error(), "name server") {
+		t.Errorf("error %v: it waited for the server", err)
 	}
 }
 
@@ -502,6 +501,8 @@ func TestWhatTheHostCannotTake(t *testing.T) {
 	eight := request(sample+"gr\xfc\xdfe\r\n", "alexd@contoso.com")
 	binary := request("a: b\r\n\r\n\x00\n", "alexd@contoso.com")
 	binary.Body = "BINARYMIME"
+	signed := request("Content-Type: multipart/signed; boundary=b\r\n\r\n--b\r\n\r\n\x00\r\n--b\r\n\r\ns\r\n--b--\r\n", "alexd@contoso.com")
+	signed.Body = "BINARYMIME"
 	utf8Address := request(sample, "жук@contoso.com", "alexd@contoso.com", "alexd@жук.contoso.com")
 	utf8Sender := request(sample, "alexd@contoso.com")
 	utf8Sender.ReversePath = "жук@contoso.com"
@@ -524,8 +525,8 @@ func TestWhatTheHostCannotTake(t *testing.T) {
 		{"8-bit, downgraded", eight, without("8BITMIME"), seven, "delivered 250 2.0.0 eod"},
 		{"8-bit, downgraded badly", eight, without("8BITMIME"), half, "refused 550 5.6.3 mail"},
 		{"binary", binary, without("BINARYMIME"), nil, "delivered 250 2.0.0 eod"},
-		{"binary without CHUNKING", binary, without("CHUNKING"), none, "refused 550 5.6.3 mail"},
-		{"binary, downgraded", binary, without("CHUNKING"), seven, "delivered 250 2.0.0 eod"},
+		{"binary without CHUNKING", binary, without("CHUNKING"), nil, "delivered 250 2.0.0 eod"},
+		{"binary and no way", signed, without("BINARYMIME"), nil, "refused 550 5.6.3 mail"},
 		{"UTF-8 recipient", utf8Address, without("SMTPUTF8"), nil, "refused 550 5.6.7 rcpt; delivered 250 2.0.0 eod; delivered 250 2.0.0 eod"},
 		{"UTF-8 sender", utf8Sender, without("SMTPUTF8"), nil, "refused 550 5.6.7 mail"},
 		{"UTF-8 header", utf8Header, without("SMTPUTF8"), nil, "refused 550 5.6.7 mail"},

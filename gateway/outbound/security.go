@@ -32,6 +32,7 @@ type security struct {
 	domain string // as A-labels
 	policy Policy
 	secure bool // the host's TLSA records count
+	signed bool // that it is a host of the domain is known by DNSSEC
 	base   []string
 }
 
@@ -42,10 +43,11 @@ type demand struct {
 	by   string
 }
 
-// policy asks for the policy of a domain. Where the side is told to do no TLS there is none, nor is there for an address.
+// policy asks for the policy of a domain. Where the side is told to do no TLS there is none, nor is there for an address, nor where the
+// sender does not ask for one.
 func (d *delivery) policy(ctx context.Context, domain string) (Policy, error) {
 	name, ok := asciiDomain(domain)
-	if d.s.Policy == nil || !ok || d.side.TLS == config.SideTLSNone {
+	if d.s.Policy == nil || !ok || d.side.TLS == config.SideTLSNone || d.req.TLSOptional {
 		return Policy{}, nil
 	}
 	return d.s.Policy(ctx, name)
@@ -55,14 +57,21 @@ func (d *delivery) policy(ctx context.Context, domain string) (Policy, error) {
 // is there anything that it could add (RFC 8461 2, RFC 7672 2.2).
 func (d *delivery) require(ctx context.Context, cand *candidate) (demand, *problem) {
 	sec := cand.security
-	if sec == nil || d.side.TLS == config.SideTLSNone {
+	need := demand{tls: d.side.TLS, by: d.configured()}
+	switch {
+	case d.side.TLS == config.SideTLSNone && d.requiresTLS():
+		return demand{}, d.unprotected(cand, encryptionNeeded, "the configuration permits no TLS to %s", cand.key.host)
+	case sec == nil:
+		return d.raiseForSender(cand, demand{tls: d.side.TLS})
+	case d.side.TLS == config.SideTLSNone:
 		return demand{tls: d.side.TLS}, nil
+	case d.req.TLSOptional: // RFC 8689 4.2.2: what the configuration asks of the side stands
+		return need, nil
 	}
 	records, err := d.tlsa(ctx, sec, cand.key.port)
 	if err != nil { // RFC 7672 2.1.2: as if the host could not be reached
 		return demand{}, d.stopped(cand, "DANE", smtp.EnhancedCode{4, 7, 5}, "DANE: looking for the TLSA records of %s: %v", cand.key.host, err)
 	}
-	need := demand{tls: d.side.TLS, by: d.configured()}
 	if p := dane.New(records, append(sec.base, sec.domain)...); p != nil {
 		if p.Authenticates() {
 			return demand{tls: tlsDANE, dane: p, by: "DANE"}, nil
@@ -74,7 +83,7 @@ func (d *delivery) require(ctx context.Context, cand *candidate) (demand, *probl
 			sec.policy.Source, sec.domain, cand.key.host)
 	}
 	need.raise(sec.policy.TLS, "the "+sec.policy.Source+" policy of "+sec.domain)
-	return need, nil
+	return d.raiseForSender(cand, need)
 }
 
 // configured names the configuration as what demands TLS, where it does.

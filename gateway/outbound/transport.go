@@ -98,7 +98,7 @@ type Options struct {
 	MXPort uint16
 	// FollowMXAlias permits MX records that point at an alias, which RFC 2181 10.3 forbids.
 	FollowMXAlias bool
-	// Downgrade re-encodes 8-bit (or binary) content as 7-bit MIME for a host without 8BITMIME (RFC 6152 3) or BINARYMIME.
+	// Downgrade re-encodes 8-bit content as 7-bit MIME for a host without 8BITMIME (RFC 6152 3).
 	// Default: SevenBit. When it fails the recipients are refused with 5.6.3.
 	Downgrade func(content [][]byte) ([][]byte, error)
 	// HopChanged is called, on its own goroutine, when the circuit of a next hop opens or closes. Nil: nobody is told.

@@ -1,13 +1,14 @@
 package peers_test
 
 import (
-	"bufio"
 	"crypto/tls"
 	"fmt"
 	"io"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/coexist-mail/coexist/gateway/peers/peertest"
 )
 
 // A step of a dialogue: octets that are sent, and then the replies that must come, in order. A reply is given by its beginning, with
@@ -30,9 +31,6 @@ var (
 func after(beginning []step, more ...step) []step {
 	return append(beginning[:len(beginning):len(beginning)], more...)
 }
-
-// smuggled is a second message that an attacker hopes is taken for one.
-const smuggled = "MAIL FROM:<smuggled@fabrikam.com>\r\nRCPT TO:<adelev@contoso.com>\r\nDATA\r\nSubject: smuggled\r\n\r\nsmuggled\r\n.\r\n"
 
 // oneMiB is a message of an empty header and exactly 1 MiB.
 var oneMiB = "\r\n" + strings.Repeat("x", 60) + "\r\n" + strings.Repeat(strings.Repeat("x", 62)+"\r\n", 1<<14-1)
@@ -158,7 +156,7 @@ func TestDialogues(t *testing.T) {
 	t.Parallel()
 	sink := mta(t)
 	dir := t.TempDir()
-	cert, key := certificate(t, dir, "gw1.contoso.com")
+	cert, key := peertest.Certificate(t, dir, "gw1.contoso.com")
 	g := start(t, setup{
 		OnPrem: []string{sink.Addr()}, Cloud: []string{sink.Addr()}, Internet: []string{sink.Addr()},
 		Listener: fmt.Sprintf("cert_file = %q\nkey_file = %q", cert, key),
@@ -189,66 +187,18 @@ func TestDialogues(t *testing.T) {
 	}
 }
 
-// TestSmuggling ends a message with what some servers take for the end and others do not, and puts a second one behind it.
-func TestSmuggling(t *testing.T) {
-	t.Parallel()
-	sink := mta(t)
-	g := start(t, setup{OnPrem: []string{sink.Addr()}, Cloud: []string{sink.Addr()}, Limits: "connections_per_client = 500"})
-	recipient := map[string]string{internet: "adelev@contoso.com", onprem: "meganb@contoso.com", cloud: "adelev@contoso.com"}
-	for from, to := range recipient {
-		for _, end := range []string{
-			"\n.\n", "\n.\r\n", "\r\n.\n", "\r.\r", "\r\n.\r", "\r.\r\n", "\n.\r", "\r\r\n.\r\n", "\r\n\x00.\r\n", "\r\n.\x00\r\n",
-			"\r\n.\r\r\n", "\n\n.\r\n", "\r\n.\n\r\n",
-		} {
-			if from == onprem && end == "\r\r\n.\r\n" {
-				continue // the true end behind a bare CR, which on-prem may send: the next message is one
-			}
-			t.Run(fmt.Sprintf("%s %q", from, end), func(t *testing.T) {
-				c := dial(t, g.addr, from)
-				defer c.Close()
-				c.ehlo()
-				c.say("MAIL FROM:<someone@fabrikam.com>", "250")
-				c.say("RCPT TO:<"+to+">", "250")
-				c.say("DATA", "354")
-				io.WriteString(c.Conn, "Subject: first\r\n\r\nfirst"+end+smuggled)
-				c.SetReadDeadline(time.Now().Add(20 * time.Second))
-				// The one true end is that of the second message: there is one reply, to both.
-				got := c.reply()
-				if want := "250 2.0.0|550 5.5.2"; !matches(got, want) {
-					t.Errorf("reply %q, want %q", got, want)
-				}
-				if got := c.say("QUIT", "221|closed"); strings.HasPrefix(got, "250") {
-					t.Errorf("the octets behind the false end were taken for commands: %q", got)
-				}
-			})
-		}
-	}
-	for _, m := range sink.Messages() {
-		if m.Sender != "someone@fabrikam.com" {
-			t.Errorf("a message of %s came out", m.Sender)
-		}
-		if m.BareCR || m.BareLF {
-			t.Errorf("a bare CR or LF was passed on: %.300q", m.Data)
-		}
-	}
-}
-
 // TestClearTextBehindStartTLS injects a command before the handshake, which must not be answered behind it (RFC 3207 4.2, 6).
 func TestClearTextBehindStartTLS(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	cert, key := certificate(t, dir, "gw1.contoso.com")
+	cert, key := peertest.Certificate(t, dir, "gw1.contoso.com")
 	g := start(t, setup{Listener: fmt.Sprintf("cert_file = %q\nkey_file = %q", cert, key)})
 	c := dial(t, g.addr, internet)
 	c.ehlo()
 	c.say("MAIL FROM:<someone@fabrikam.com>", "250")
 	c.send("STARTTLS\r\nRSET\r\nNOOP\r\n")
 	c.expect("220 2.0.0")
-	secure := tls.Client(c.Conn, &tls.Config{InsecureSkipVerify: true})
-	if err := secure.Handshake(); err != nil {
-		t.Fatal(err)
-	}
-	s := &client{t: t, Conn: secure, r: bufio.NewReader(secure)}
+	s := c.secure(&tls.Config{InsecureSkipVerify: true})
 	s.say("RCPT TO:<adelev@contoso.com>", "503 5.5.1") // EHLO is due again, and the transaction is gone
 	if offer := s.ehlo(); strings.Contains(offer, "STARTTLS") {
 		t.Errorf("STARTTLS is offered inside TLS: %q", offer)

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/coexist-mail/coexist/gateway/gatewaytest/fakemta"
+	"github.com/coexist-mail/coexist/gateway/peers/peertest"
 )
 
 const small = "Subject: x\r\nMessage-ID: <1@fabrikam.com>\r\n\r\nbody\r\n"
@@ -40,7 +41,7 @@ func bigMessage(n int) string {
 // there is a sync that succeeded.
 func TestNothingIsAcknowledgedBeforeItIsDurable(t *testing.T) {
 	t.Parallel()
-	need(t, false, "strace")
+	peertest.Need(t, "strace")
 	for _, tt := range []struct {
 		name, message string
 		syncs         int // at least
@@ -263,7 +264,7 @@ func TestRestartWhileASideHangs(t *testing.T) {
 // TestFailover: the second next hop takes over while the first is down, and the first gets its mail again when it is back.
 func TestFailover(t *testing.T) {
 	t.Parallel()
-	first := freeAddr(t, servers)
+	first := peertest.FreeAddr(t, servers)
 	second := mta(t)
 	g := start(t, setup{OnPrem: []string{first, second.Addr()}, Delivery: `retry = ["1s"]`})
 	for range 5 {
@@ -393,7 +394,7 @@ func TestNotify(t *testing.T) {
 // it is spooled.
 func TestDiskFull(t *testing.T) {
 	t.Parallel()
-	need(t, true, "mount")
+	peertest.NeedRoot(t)
 	disk := filepath.Join(t.TempDir(), "disk")
 	if err := os.Mkdir(disk, 0o755); err != nil {
 		t.Fatal(err)
@@ -402,7 +403,7 @@ func TestDiskFull(t *testing.T) {
 		t.Skipf("no file system can be mounted here: %v", err)
 	}
 	hop := mta(t)
-	down := freeAddr(t, servers)
+	down := peertest.FreeAddr(t, servers)
 	t.Cleanup(func() {
 		if err := syscall.Unmount(disk, 0); err != nil {
 			t.Errorf("unmounting: %v", err)
@@ -584,7 +585,7 @@ func TestRetryAsksForTheRest(t *testing.T) {
 // TestReadOnlyData: a data_dir that cannot be written is said at the start.
 func TestReadOnlyData(t *testing.T) {
 	t.Parallel()
-	need(t, true, "mount")
+	peertest.NeedRoot(t)
 	disk := filepath.Join(t.TempDir(), "disk")
 	if err := os.Mkdir(disk, 0o755); err != nil {
 		t.Fatal(err)

@@ -6,16 +6,12 @@ package peers_test
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
+	"crypto/tls"
+	"flag"
 	"fmt"
 	"io"
-	"math/big"
 	"net"
 	"net/http"
 	"os"
@@ -31,13 +27,14 @@ import (
 
 	"github.com/coexist-mail/coexist/gateway/admin"
 	"github.com/coexist-mail/coexist/gateway/gatewaytest/fakemta"
+	"github.com/coexist-mail/coexist/gateway/peers/peertest"
 	"github.com/coexist-mail/coexist/testdata"
 )
 
 const sender = "someone@fabrikam.com"
 
-// binary is the program under test, made once.
-var binary string
+// coexist is the program under test, made once.
+var coexist string
 
 func TestMain(m *testing.M) {
 	dir, err := os.MkdirTemp("", "peers-")
@@ -45,51 +42,24 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	binary = filepath.Join(dir, "coexist")
-	build := exec.Command("go", "build", "-o", binary, "../../cmd/coexist")
+	coexist = filepath.Join(dir, "coexist")
+	build := exec.Command("go", "build", "-o", coexist, "../../cmd/coexist")
 	if out, err := build.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "building coexist: %v\n%s", err, out)
 		os.RemoveAll(dir)
 		os.Exit(1)
 	}
+	flag.Set("test.parallel", "4") // most of the time they wait for other processes; what the command line says goes before
 	status := m.Run()
 	os.RemoveAll(dir)
 	os.Exit(status)
-}
-
-// need skips a test whose programs are not installed, or that needs root; with CI=true that is a failure.
-func need(t testing.TB, root bool, programs ...string) {
-	t.Helper()
-	missing := func(what string) {
-		if os.Getenv("CI") == "true" {
-			t.Fatal(what)
-		}
-		t.Skip(what)
-	}
-	for _, p := range programs {
-		if program(p) == "" {
-			missing(p + " is not installed")
-		}
-	}
-	if root && os.Geteuid() != 0 {
-		missing("this needs root")
-	}
-}
-
-// program is the path of a program, which may be in the folders of administrators.
-func program(name string) string {
-	for _, dir := range []string{"", "/usr/sbin/", "/sbin/"} {
-		if path, err := exec.LookPath(dir + name); err == nil {
-			return path
-		}
-	}
-	return ""
 }
 
 // setup is how a gateway is configured. Addresses of clients tell the sides apart: 127.0.1.x is on-prem, 127.0.2.x the cloud, and the
 // rest the internet.
 type setup struct {
 	OnPrem, Cloud, Internet []string // next hops
+	Host                    string   // where it listens; default: servers
 	Listener                string   // more keys of [[listener]]
 	OnPremKeys, CloudKeys   string   // more keys of those tables
 	CloudTLS                string   // default: opportunistic
@@ -186,7 +156,7 @@ func start(t testing.TB, s setup) *process {
 // prepare writes the files of a gateway.
 func prepare(t testing.TB, s setup) *process {
 	t.Helper()
-	p := &process{t: t, dir: t.TempDir(), addr: freeAddr(t, servers), admin: freeAddr(t, servers), log: &lockedBuffer{}}
+	p := &process{t: t, dir: t.TempDir(), addr: peertest.FreeAddr(t, cmp.Or(s.Host, servers)), admin: peertest.FreeAddr(t, servers), log: &lockedBuffer{}}
 	if s.Data == "" {
 		s.Data = filepath.Join(p.dir, "data")
 	}
@@ -200,7 +170,7 @@ func prepare(t testing.TB, s setup) *process {
 	if s.LDIF == "" {
 		s.LDIF = testdata.LDIF
 	}
-	dead := freeAddr(t, servers)
+	dead := peertest.FreeAddr(t, servers)
 	for _, h := range []*[]string{&s.OnPrem, &s.Cloud, &s.Internet} {
 		if len(*h) == 0 {
 			*h = []string{dead}
@@ -236,7 +206,7 @@ func prepare(t testing.TB, s setup) *process {
 // run starts the program, again perhaps.
 func (p *process) run() {
 	p.t.Helper()
-	p.cmd = exec.Command(binary, "serve", "--drain", "2s", "--config", filepath.Join(p.dir, "coexist.toml"))
+	p.cmd = exec.Command(coexist, "serve", "--drain", "2s", "--config", filepath.Join(p.dir, "coexist.toml"))
 	p.cmd.Env = append(os.Environ(), p.env...)
 	p.cmd.Stderr, p.cmd.Stdout = p.log, p.log
 	if err := p.cmd.Start(); err != nil {
@@ -344,6 +314,19 @@ func (p *process) rss() (now, peak int64) {
 		}
 	}
 	return now, peak
+}
+
+// cpu is the processor time of the process so far.
+func (p *process) cpu() time.Duration {
+	p.t.Helper()
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	f := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:])) // from the third field of proc(5)
+	user, _ := strconv.Atoi(f[11])
+	system, _ := strconv.Atoi(f[12])
+	return time.Duration(user+system) * 10 * time.Millisecond // USER_HZ is 100 on Linux
 }
 
 // alive tells that the gateway still takes mail, by a new connection.
@@ -471,6 +454,16 @@ func dotStuff(message string) string {
 	return s
 }
 
+// secure is the client inside TLS, once STARTTLS has its reply.
+func (c *client) secure(conf *tls.Config) *client {
+	c.t.Helper()
+	tc := tls.Client(c.Conn, conf)
+	if err := tc.Handshake(); err != nil {
+		c.t.Fatal(err)
+	}
+	return &client{t: c.t, Conn: tc, r: bufio.NewReader(tc)}
+}
+
 // send is one message over a connection of its own.
 func (p *process) send(from, sender string, to []string, message string) string {
 	p.t.Helper()
@@ -559,56 +552,5 @@ func write(t testing.TB, path, content string) {
 	}
 }
 
-// servers is the loopback address of servers whose port is chosen before they start: no client comes from it, so that no connection takes
-// the port meanwhile.
+// servers is the loopback address of servers whose port is chosen before they start.
 const servers = "127.0.4.1"
-
-var (
-	portsMu sync.Mutex
-	ports   = map[string]bool{} // that were given away
-)
-
-// freeAddr is an address that nobody listens at, and that is given away once.
-func freeAddr(t testing.TB, host string) string {
-	t.Helper()
-	portsMu.Lock()
-	defer portsMu.Unlock()
-	for {
-		l, err := net.Listen("tcp", host+":0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		addr := l.Addr().String()
-		l.Close()
-		if !ports[addr] {
-			ports[addr] = true
-			return addr
-		}
-	}
-}
-
-// certificate writes a self-signed certificate for a name and its key into dir.
-func certificate(t testing.TB, dir, name string) (cert, key string) {
-	t.Helper()
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, DNSNames: []string{name},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
-	}
-	der, err := x509.CreateCertificate(rand.Reader, c, c, private.Public(), private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pkcs8, err := x509.MarshalPKCS8PrivateKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert, key = filepath.Join(dir, name+".crt"), filepath.Join(dir, name+".key")
-	write(t, cert, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})))
-	write(t, key, string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})))
-	os.Chmod(key, 0o600)
-	return cert, key
-}

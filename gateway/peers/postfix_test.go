@@ -3,163 +3,40 @@ package peers_test
 import (
 	"fmt"
 	"net"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/coexist-mail/coexist/gateway/gatewaytest/fakemta"
+	"github.com/coexist-mail/coexist/gateway/peers/peertest"
 )
 
-// postfix is an instance of Postfix of its own.
-type postfix struct {
-	t         testing.TB
-	dir, addr string
-}
-
-// masterCf has the services that a relay needs, without chroot.
-const masterCf = `ADDR inet n - n - - smtpd
-pickup unix n - n 60 1 pickup
-cleanup unix n - n - 0 cleanup
-qmgr unix n - n 300 1 qmgr
-tlsmgr unix - - n 1000? 1 tlsmgr
-rewrite unix - - n - - trivial-rewrite
-bounce unix - - n - 0 bounce
-defer unix - - n - 0 bounce
-trace unix - - n - 0 bounce
-verify unix - - n - 1 verify
-flush unix n - n 1000? 0 flush
-proxymap unix - - n - - proxymap
-smtp unix - - n - - smtp
-relay unix - - n - - smtp
-showq unix n - n - - showq
-error unix - - n - - error
-retry unix - - n - - error
-discard unix - - n - - discard
-anvil unix - - n - 1 anvil
-scache unix - - n - 1 scache
-postlog unix-dgram n - n - 1 postlogd
-`
-
-// mainCf makes a relay that takes everything from loopback and gives it to one host, changing as little as Postfix can.
-const mainCf = `compatibility_level = 3.6
-queue_directory = %[1]s/queue
-data_directory = %[1]s/data
-command_directory = /usr/sbin
-daemon_directory = /usr/lib/postfix/sbin
-maillog_file = %[1]s/log
-maillog_file_prefixes = /var
-myhostname = %[2]s
-mydestination =
-alias_maps =
-alias_database =
-mynetworks = 127.0.0.0/8
-inet_interfaces = 127.0.0.1
-inet_protocols = ipv4
-relayhost = [%[3]s]:%[4]s
-smtpd_relay_restrictions = permit_mynetworks, reject
-local_header_rewrite_clients =
-message_size_limit = 157286400
-mailbox_size_limit = 0
-smtp_line_length_limit = 0
-smtputf8_enable = yes
-smtputf8_autodetect_classes = all
-disable_dns_lookups = yes
-smtp_dns_support_level = disabled
-smtp_host_lookup = native
-smtp_destination_recipient_limit = 1000
-minimal_backoff_time = 1s
-maximal_backoff_time = 2s
-queue_run_delay = 1s
-`
-
-// startPostfix starts an instance that passes everything on to a host.
-func startPostfix(t testing.TB, name, next string, more ...string) *postfix {
+// startPostfix starts an instance that passes everything on to a host, changing as little as Postfix can.
+func startPostfix(t testing.TB, name, next string, more ...string) *peertest.Postfix {
 	t.Helper()
-	need(t, true, "postfix")
-	dir, err := os.MkdirTemp("/var/tmp", "peers-postfix-") // not t.TempDir: its path must be open to the user postfix
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	os.Chmod(dir, 0o755)
-	for _, d := range []string{"etc", "queue", "data"} {
-		if err := os.Mkdir(filepath.Join(dir, d), 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
-	p := &postfix{t: t, dir: dir, addr: freeAddr(t, "127.0.0.1")}
-	p.command("chown", "postfix", filepath.Join(dir, "data"))
-	host, port, _ := net.SplitHostPort(next)
-	write(t, p.etc("main.cf"), fmt.Sprintf(mainCf, dir, name, host, port)+strings.Join(more, "\n")+"\n")
-	write(t, p.etc("master.cf"), strings.ReplaceAll(masterCf, "ADDR", p.addr))
-	p.start()
-	t.Cleanup(func() {
-		exec.Command(program("postfix"), "-c", p.etc(""), "abort").Run()
-		if t.Failed() {
-			log, _ := os.ReadFile(filepath.Join(dir, "log"))
-			t.Logf("%s logged (the end of it):\n%s", name, log[max(0, len(log)-3000):])
-		}
-	})
-	return p
-}
-
-func (p *postfix) etc(file string) string { return filepath.Join(p.dir, "etc", file) }
-
-func (p *postfix) command(name string, args ...string) {
-	p.t.Helper()
-	if out, err := exec.Command(program(name), args...).CombinedOutput(); err != nil {
-		p.t.Fatalf("%s %v: %v\n%s", name, args, err, out)
-	}
-}
-
-// start starts it, and waits until it answers.
-func (p *postfix) start() {
-	p.t.Helper()
-	p.command("postfix", "-c", p.etc(""), "start")
-	for deadline := time.Now().Add(15 * time.Second); ; time.Sleep(30 * time.Millisecond) {
-		nc, err := net.Dial("tcp", p.addr)
-		if err == nil {
-			nc.SetDeadline(time.Now().Add(5 * time.Second))
-			_, err = nc.Read(make([]byte, 3))
-			nc.Close()
-			if err == nil {
-				return
-			}
-		}
-		if time.Now().After(deadline) {
-			log, _ := os.ReadFile(filepath.Join(p.dir, "log"))
-			p.t.Fatalf("Postfix does not answer: %v\n%s", err, log)
-		}
-	}
-}
-
-func (p *postfix) stop() { exec.Command(program("postfix"), "-c", p.etc(""), "stop").Run() }
-
-// set changes the configuration for the next start.
-func (p *postfix) set(line string) {
-	p.t.Helper()
-	p.command("postconf", "-c", p.etc(""), "-e", line)
+	return peertest.StartPostfix(t, peertest.PostfixOptions{Hostname: name, Relay: next, Settings: append([]string{
+		"smtp_line_length_limit = 0", "smtputf8_enable = yes", "smtputf8_autodetect_classes = all", "smtp_destination_recipient_limit = 1000",
+		"minimal_backoff_time = 1s", "maximal_backoff_time = 2s", "queue_run_delay = 1s",
+	}, more...)})
 }
 
 // chain is coexist between three instances of Postfix: mail goes from the outer one through the gateway to the inner ones, and from
 // there to servers that keep it.
 type chain struct {
 	gateway              *process
-	outer, onprem, cloud *postfix
+	outer, onprem, cloud *peertest.Postfix
 	atOnPrem, atCloud    *fakemta.Server
 }
 
 func startChain(t *testing.T, s setup, tls []string) *chain {
 	t.Helper()
-	need(t, true, "postfix")
+	peertest.Need(t, "postfix")
 	c := &chain{atOnPrem: mta(t), atCloud: mta(t)}
 	c.onprem = startPostfix(t, "mail.contoso.local", c.atOnPrem.Addr(), tls...)
 	c.cloud = startPostfix(t, "cloud.contoso.com", c.atCloud.Addr(), tls...)
-	_, cloudPort, _ := net.SplitHostPort(c.cloud.addr)
-	s.OnPrem, s.Cloud = []string{c.onprem.addr}, []string{"localhost:" + cloudPort}
+	_, cloudPort, _ := net.SplitHostPort(c.cloud.Addr)
+	s.OnPrem, s.Cloud = []string{c.onprem.Addr}, []string{"localhost:" + cloudPort}
 	c.gateway = start(t, s)
 	if tls != nil {
 		tls = []string{"smtp_tls_security_level = encrypt"}
@@ -191,7 +68,7 @@ func TestPostfixAround(t *testing.T) {
 	for name, message := range contents() {
 		t.Run(name, func(t *testing.T) {
 			began := time.Now()
-			client := dial(t, c.outer.addr, internet)
+			client := dial(t, c.outer.Addr, internet)
 			client.say("EHLO client.example", "250")
 			client.say("MAIL FROM:<someone@fabrikam.com> BODY=8BITMIME", "250")
 			client.say("RCPT TO:<adelev@contoso.com>", "250")
@@ -232,7 +109,7 @@ func TestPostfixEnvelope(t *testing.T) {
 	t.Parallel()
 	c := startChain(t, setup{LDIF: crowd(300), Delivery: `retry = ["1s"]`}, nil)
 	t.Run("SMTPUTF8 and DSN", func(t *testing.T) {
-		client := dial(t, c.outer.addr, internet)
+		client := dial(t, c.outer.Addr, internet)
 		client.say("EHLO client.example", "250")
 		client.say("MAIL FROM:<j\u00f8rgen@fabrikam.com> SMTPUTF8 BODY=8BITMIME RET=HDRS ENVID=abc+2Bdef", "250")
 		client.say("RCPT TO:<user1@contoso.com> NOTIFY=DELAY,FAILURE ORCPT=rfc822;user+2B1@contoso.com", "250")
@@ -254,7 +131,7 @@ func TestPostfixEnvelope(t *testing.T) {
 		}
 	})
 	t.Run("300 recipients, pipelined", func(t *testing.T) {
-		client := dial(t, c.outer.addr, internet)
+		client := dial(t, c.outer.Addr, internet)
 		client.say("EHLO client.example", "250")
 		commands := "MAIL FROM:<someone@fabrikam.com>\r\n"
 		for n := range 300 {
@@ -275,10 +152,10 @@ func TestPostfixEnvelope(t *testing.T) {
 		}
 	})
 	t.Run("smtp-source", func(t *testing.T) {
-		need(t, false, "smtp-source")
+		peertest.Need(t, "smtp-source")
 		before, began := c.atOnPrem.Stats().Messages, time.Now()
 		const n = 500
-		out, err := exec.Command(program("smtp-source"), "-s", "10", "-m", fmt.Sprint(n), "-l", "4096", "-f", sender, "-t", "user0@contoso.com",
+		out, err := exec.Command(peertest.Program("smtp-source"), "-s", "10", "-m", fmt.Sprint(n), "-l", "4096", "-f", sender, "-t", "user0@contoso.com",
 			"-S", "load", c.gateway.addr).CombinedOutput()
 		if err != nil {
 			t.Fatalf("smtp-source: %v\n%s", err, out)
@@ -327,11 +204,10 @@ func crowd(n int) string {
 // TestPostfixTLS: STARTTLS on both sides of the gateway, with a verified next hop and a certificate of the gateway for it.
 func TestPostfixTLS(t *testing.T) {
 	t.Parallel()
-	need(t, true, "postfix")
+	peertest.Need(t, "postfix")
 	dir := t.TempDir()
-	os.Chmod(dir, 0o755)
-	hopCert, hopKey := certificate(t, dir, "localhost")
-	cert, key := certificate(t, dir, "gw1.contoso.com")
+	hopCert, hopKey := peertest.Certificate(t, dir, "localhost")
+	cert, key := peertest.Certificate(t, dir, "gw1.contoso.com")
 	c := startChain(t, setup{
 		Trust: hopCert, CloudTLS: "verified",
 		Listener:   fmt.Sprintf("tls = \"required\"\ncert_file = %q\nkey_file = %q", cert, key),
@@ -341,7 +217,7 @@ func TestPostfixTLS(t *testing.T) {
 		"smtpd_tls_security_level = encrypt", "smtpd_tls_cert_file = " + hopCert, "smtpd_tls_key_file = " + hopKey,
 		"smtpd_tls_ask_ccert = yes", "smtpd_tls_received_header = yes",
 	})
-	client := dial(t, c.outer.addr, internet)
+	client := dial(t, c.outer.Addr, internet)
 	client.say("EHLO client.example", "250")
 	message := "Message-ID: <tls@fabrikam.com>\r\nSubject: x\r\n\r\nbody\r\n"
 	if reply := client.transaction(sender, toBoth, message); !strings.HasPrefix(reply, "250") {
@@ -366,7 +242,7 @@ func TestPostfixComesAndGoes(t *testing.T) {
 	t.Parallel()
 	sink := mta(t)
 	hop := startPostfix(t, "mail.contoso.local", sink.Addr(), "smtpd_recipient_restrictions = check_client_access static:{450 4.7.1 Greylisted, try again}, permit")
-	g := start(t, setup{OnPrem: []string{hop.addr}, Delivery: `retry = ["1s"]`})
+	g := start(t, setup{OnPrem: []string{hop.Addr}, Delivery: `retry = ["1s"]`})
 	sent := 0
 	sendSome := func() {
 		t.Helper()
@@ -381,16 +257,16 @@ func TestPostfixComesAndGoes(t *testing.T) {
 	if n := g.queue(); n != 10 {
 		t.Errorf("%d messages wait while they are greylisted, want 10", n)
 	}
-	hop.stop() // so that no session with the old configuration goes on
-	hop.set("smtpd_recipient_restrictions = permit")
-	hop.start()
+	hop.Stop() // so that no session with the old configuration goes on
+	hop.Set("smtpd_recipient_restrictions = permit")
+	hop.Start()
 	g.waitEmptyQueue(20 * time.Second)
-	hop.stop()
+	hop.Stop()
 	sendSome()
 	if n := g.queue(); n != 10 {
 		t.Errorf("%d messages wait while the next hop is down, want 10", n)
 	}
-	hop.start()
+	hop.Start()
 	g.waitEmptyQueue(20 * time.Second)
 	waitFor(t, sink, sent)
 	got := map[string]int{}
@@ -410,7 +286,7 @@ func TestPostfixRefusesMany(t *testing.T) {
 	sink, out := mta(t), mta(t)
 	hop := startPostfix(t, "mail.contoso.local", sink.Addr(), "smtpd_recipient_restrictions = check_recipient_access regexp:{{/user[0-9]?[0-9]@/ REJECT}}, permit",
 		"smtpd_error_sleep_time = 0")
-	g := start(t, setup{OnPrem: []string{hop.addr}, Internet: []string{out.Addr()}, LDIF: crowd(200), Delivery: `retry = ["1s"]`})
+	g := start(t, setup{OnPrem: []string{hop.Addr}, Internet: []string{out.Addr()}, LDIF: crowd(200), Delivery: `retry = ["1s"]`})
 	var to []string
 	for n := 0; n < 200; n += 2 { // those of on-prem: 50 are refused, and then 50 are good
 		to = append(to, fmt.Sprintf("user%d@contoso.com", n))
@@ -437,60 +313,4 @@ func TestPostfixRefusesMany(t *testing.T) {
 		t.Errorf("the DSNs tell of %d failures, want 50", failed)
 	}
 	t.Logf("%d DSNs", len(out.Messages()))
-}
-
-// TestSwaks: the client that administrators test with.
-func TestSwaks(t *testing.T) {
-	t.Parallel()
-	need(t, false, "swaks")
-	sink := mta(t)
-	dir := t.TempDir()
-	cert, key := certificate(t, dir, "gw1.contoso.com")
-	g := start(t, setup{OnPrem: []string{sink.Addr()}, Cloud: []string{sink.Addr()}, Listener: fmt.Sprintf("cert_file = %q\nkey_file = %q", cert, key)})
-	attachment := filepath.Join(dir, "attachment.bin")
-	write(t, attachment, strings.Repeat("\x00\xff.\r\n", 500_000))
-	for _, tt := range []struct {
-		name   string
-		args   []string
-		status int // of swaks
-		sent   bool
-	}{
-		{"plain", nil, 0, true},
-		{"STARTTLS", []string{"--tls"}, 0, true},
-		{"HELO", []string{"--protocol", "SMTP"}, 0, true},
-		{"pipelining", []string{"--pipeline"}, 0, true},
-		{"attachment", []string{"--attach", "@" + attachment}, 0, true},
-		{"unknown recipient", []string{"--to", "nobody@contoso.com"}, 24, false},
-		{"relay", []string{"--to", "kim.akers@fabrikam.com"}, 24, false},
-		{"null sender", []string{"--from", "<>"}, 0, true},
-		{"two recipients", []string{"--to", "adelev@contoso.com,meganb@contoso.com"}, 0, true},
-		{"only to RCPT", []string{"--quit-after", "RCPT"}, 0, false},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			if tt.name == "STARTTLS" && !swaksHasTLS() {
-				t.Skip("swaks has no TLS: libnet-ssleay-perl is not installed")
-			}
-			before := len(sink.Messages())
-			args := append([]string{"--server", g.addr, "--from", sender, "--to", "adelev@contoso.com", "--timeout", "20s", "--h-Subject", "x"}, tt.args...)
-			out, err := exec.Command(program("swaks"), args...).CombinedOutput()
-			status := 0
-			if exit, ok := err.(*exec.ExitError); ok {
-				status = exit.ExitCode()
-			} else if err != nil {
-				t.Fatal(err)
-			}
-			if status != tt.status {
-				t.Errorf("status %d, want %d:\n%.3000s", status, tt.status, out)
-			}
-			if arrived := len(sink.Messages()) > before; arrived != tt.sent {
-				t.Errorf("arrived: %v, want %v:\n%.3000s", arrived, tt.sent, out)
-			}
-		})
-	}
-}
-
-// swaksHasTLS tells whether swaks found its TLS library.
-func swaksHasTLS() bool {
-	out, _ := exec.Command(program("swaks"), "--support").CombinedOutput()
-	return !strings.Contains(string(out), "TLS not available")
 }

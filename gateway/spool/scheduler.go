@@ -71,17 +71,19 @@ type Scheduler struct {
 	runCtx context.Context
 	cancel context.CancelFunc
 
-	mu       sync.Mutex
-	nodes    map[string]*node
-	timers   heap
-	lanes    map[string]*lane
-	ring     []*lane // the lanes with due items, in the order in which they take turns
-	turn     int
-	running  int
-	paused   bool
-	closed   map[routing.Side]bool // sides that nothing is sent to
-	stopping bool
-	started  bool
+	mu     sync.Mutex
+	nodes  map[string]*node
+	timers heap
+	// When dispatch looked at the clock last: really, and by opt.Now.
+	lookedAt, lookedNow time.Time
+	lanes               map[string]*lane
+	ring                []*lane // the lanes with due items, in the order in which they take turns
+	turn                int
+	running             int
+	paused              bool
+	closed              map[routing.Side]bool // sides that nothing is sent to
+	stopping            bool
+	started             bool
 }
 
 // NewScheduler makes a scheduler with every item of the store. Nothing runs before Start.
@@ -158,6 +160,7 @@ func (s *Scheduler) dispatch() (wait time.Duration, stop bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.opt.Now()
+	s.noteClock(now)
 	for s.timers.len() > 0 && s.timers.top().due <= now.UnixNano() {
 		s.ready(s.timers.pop())
 	}
@@ -176,6 +179,20 @@ func (s *Scheduler) dispatch() (wait time.Duration, stop bool) {
 		return time.Hour, false
 	}
 	return min(time.Hour, time.Duration(s.timers.top().due-now.UnixNano())), false
+}
+
+// noteClock sees to it that a clock which was set back delays nothing: what was due in an hour is due in an hour by any clock. All times
+// move by as much, so their order stays.
+func (s *Scheduler) noteClock(now time.Time) {
+	passed := time.Now() // whose difference to another is monotonic, whatever the clock says
+	back := passed.Sub(s.lookedAt) - now.Round(0).Sub(s.lookedNow.Round(0))
+	if !s.lookedAt.IsZero() && back > time.Minute {
+		s.log.Warn("the clock was set back: the times of attempts move with it", "by", back.Round(time.Second))
+		for _, n := range s.timers.nodes {
+			n.due -= int64(back)
+		}
+	}
+	s.lookedAt, s.lookedNow = passed, now
 }
 
 // begin marks a node as taken: nobody else touches its item until finish.

@@ -131,6 +131,34 @@ func TestRetriesBySchedule(t *testing.T) {
 	})
 }
 
+// A clock that is set back, or forward, by a day changes nothing for what waits by more than it must.
+func TestClockIsSet(t *testing.T) {
+	for name, jump := range map[string]time.Duration{"back": -24 * time.Hour, "forward": 24 * time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, s *Local) {
+				var offset atomic.Int64
+				now := func() time.Time { return time.Now().Add(time.Duration(offset.Load())) }
+				r := newRig(t, s, SchedulerOptions{Now: now, Schedule: Schedule{Retry: []time.Duration{10 * time.Minute}}}, again)
+				r.sched.Start()
+				r.add(due("A1", time.Minute))
+				pass(5 * time.Minute) // tried at 1m, due again at 11m
+				offset.Store(int64(jump))
+				r.add(due("B1", 0)) // something happens, as it does
+				pass(30 * time.Minute)
+				for _, at := range r.at {
+					if at > 36*time.Minute {
+						t.Errorf("tried at %v", at)
+					}
+				}
+				// A1 at 1m and 11m (at once if the clock was set forward), then every 10m of the new clock; B1 in between.
+				if n := strings.Count(r.order(), "A1"); n < 4 {
+					t.Errorf("tried %d times in 35 minutes: %s at %v", n, r.order(), r.at)
+				}
+			})
+		})
+	}
+}
+
 func TestBacklogDrainsOldestFirstAndNewMailPasses(t *testing.T) {
 	bubble(t, func(t *testing.T, s *Local) {
 		r := newRig(t, s, SchedulerOptions{MaxConcurrent: 1}, func(context.Context, *Item) Outcome {

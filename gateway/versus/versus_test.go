@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/coexist-mail/coexist/gateway/gatewaytest/fakemta"
+	"github.com/coexist-mail/coexist/gateway/peers/peertest"
 )
 
 // users is the size of the routing table: half of them live on each side.
@@ -229,7 +230,7 @@ func startCoexist(b *testing.B, sinks [2]*fakemta.Server, ackAfter string) conte
 		fmt.Fprintf(&ldif, "dn: CN=User %d,OU=Employees,DC=contoso,DC=com\nobjectClass: user\nmail: user%d@contoso.com\nproxyAddresses: SMTP:user%d@contoso.com\ntargetAddress: SMTP:user%d@%s\n\n",
 			n, n, n, n, domain)
 	}
-	addr, admin := freeAddr(b), freeAddr(b)
+	addr, admin := peertest.FreeAddr(b, "127.0.0.1"), peertest.FreeAddr(b, "127.0.0.1")
 	write(b, filepath.Join(dir, "contoso.ldif"), ldif.String())
 	write(b, filepath.Join(dir, "coexist.toml"), fmt.Sprintf(`hostname = "gw1.contoso.com"
 data_dir = "data"
@@ -272,90 +273,20 @@ address = %q
 // startPostfix starts Postfix with the same routing in its tables.
 func startPostfix(b *testing.B, sinks [2]*fakemta.Server) contender {
 	b.Helper()
-	if _, err := exec.LookPath("postfix"); err != nil || os.Getuid() != 0 {
-		b.Skip("Postfix is not installed, or this is not root: apt-get install postfix")
-	}
-	dir, err := os.MkdirTemp("/var/tmp", "versus-postfix-") // not b.TempDir: its path must be open to the user postfix
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() { os.RemoveAll(dir) })
-	os.Chmod(dir, 0o755)
-	addr := freeAddr(b)
-	_, port, _ := net.SplitHostPort(addr)
-	for _, d := range []string{"etc", "queue", "data"} {
-		if err := os.Mkdir(filepath.Join(dir, d), 0o755); err != nil {
-			b.Fatal(err)
-		}
-	}
-	run := func(name string, args ...string) {
-		b.Helper()
-		if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
-			b.Fatalf("%s %v: %v\n%s", name, args, err, out)
-		}
-	}
-	run("chown", "postfix", filepath.Join(dir, "data"))
 	var transport, recipients strings.Builder
 	for n := range users {
 		fmt.Fprintf(&transport, "user%d@contoso.com smtp:[127.0.0.1]:%s\n", n, portOf(sinks[n%2].Addr()))
 		fmt.Fprintf(&recipients, "user%d@contoso.com x\n", n)
 	}
-	etc := filepath.Join(dir, "etc")
-	write(b, filepath.Join(etc, "transport"), transport.String())
-	write(b, filepath.Join(etc, "recipients"), recipients.String())
-	write(b, filepath.Join(etc, "main.cf"), fmt.Sprintf(`compatibility_level = 3.6
-queue_directory = %[1]s/queue
-data_directory = %[1]s/data
-command_directory = /usr/sbin
-daemon_directory = /usr/lib/postfix/sbin
-myhostname = gw1.contoso.com
-mydestination =
-mynetworks = 127.0.0.0/8
-inet_interfaces = 127.0.0.1
-inet_protocols = ipv4
-relay_domains = contoso.com
-relay_recipient_maps = hash:%[1]s/etc/recipients
-transport_maps = hash:%[1]s/etc/transport
-alias_maps =
-alias_database =
-smtpd_relay_restrictions = permit_mynetworks, reject
-maillog_file = %[1]s/log
-maillog_file_prefixes = /var
-message_size_limit = 157286400
-`, dir))
-	write(b, filepath.Join(etc, "master.cf"), strings.ReplaceAll(masterCf, "PORT", port))
-	run("postmap", "-c", etc, "hash:"+filepath.Join(etc, "transport"))
-	run("postmap", "-c", etc, "hash:"+filepath.Join(etc, "recipients"))
-	run("postfix", "-c", etc, "start")
-	b.Cleanup(func() { exec.Command("postfix", "-c", etc, "stop").Run() })
-	waitRouting(b, addr)
-	master := pidOf(b, filepath.Join(dir, "queue", "pid", "master.pid"))
-	return contender{"postfix", addr, func() time.Duration { return cpuOf(master) }}
+	p := peertest.StartPostfix(b, peertest.PostfixOptions{
+		Hostname: "gw1.contoso.com", Tables: map[string]string{"transport": transport.String(), "recipients": recipients.String()},
+		Settings: []string{
+			"relay_domains = contoso.com", "relay_recipient_maps = hash:$config_directory/recipients", "transport_maps = hash:$config_directory/transport",
+		},
+	})
+	waitRouting(b, p.Addr)
+	return contender{"postfix", p.Addr, func() time.Duration { return cpuOf(p.MasterPID()) }}
 }
-
-// masterCf has the services that a relay needs, as Debian configures them, without chroot.
-const masterCf = `127.0.0.1:PORT inet n - n - - smtpd
-pickup unix n - n 60 1 pickup
-cleanup unix n - n - 0 cleanup
-qmgr unix n - n 300 1 qmgr
-tlsmgr unix - - n 1000? 1 tlsmgr
-rewrite unix - - n - - trivial-rewrite
-bounce unix - - n - 0 bounce
-defer unix - - n - 0 bounce
-trace unix - - n - 0 bounce
-verify unix - - n - 1 verify
-flush unix n - n 1000? 0 flush
-proxymap unix - - n - - proxymap
-smtp unix - - n - - smtp
-relay unix - - n - - smtp
-showq unix n - n - - showq
-error unix - - n - - error
-retry unix - - n - - error
-discard unix - - n - - discard
-anvil unix - - n - 1 anvil
-scache unix - - n - 1 scache
-postlog unix-dgram n - n - 1 postlogd
-`
 
 func write(b *testing.B, path, content string) {
 	b.Helper()
@@ -365,16 +296,6 @@ func write(b *testing.B, path, content string) {
 }
 
 func portOf(addr string) string { _, port, _ := net.SplitHostPort(addr); return port }
-
-func freeAddr(b *testing.B) string {
-	b.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
 
 // waitRouting waits until the server takes mail for a user.
 func waitRouting(b *testing.B, addr string) {
@@ -406,19 +327,6 @@ func probe(addr string) error {
 		}
 	}
 	return fmt.Errorf("last reply %q", last)
-}
-
-func pidOf(b *testing.B, file string) int {
-	b.Helper()
-	text, err := os.ReadFile(file)
-	if err != nil {
-		b.Fatal(err)
-	}
-	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
-	if err != nil {
-		b.Fatal(err)
-	}
-	return pid
 }
 
 // cpuOf is the processor time of a process, its living children, and those it has waited for.

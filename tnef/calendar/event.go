@@ -404,15 +404,31 @@ func (e *event) exceptionMessages() map[time.Time]*ExceptionMessage {
 	found := map[time.Time]*ExceptionMessage{}
 	for i := range e.Exceptions {
 		m := &e.Exceptions[i]
-		at, ok := named(m.Props, lidReplaceTime).Time()
-		if !ok {
-			at = m.Replaces
-		}
-		if date := midnight(e.zone.wall(at)); !at.IsZero() && found[date] == nil {
+		if date, ok := e.replacedDate(m); ok && found[date] == nil {
 			found[date] = m
 		}
 	}
 	return found
+}
+
+// replacedDate is the date in the series: as the message or its attachment says, else that of the exception which begins when the message does.
+func (e *event) replacedDate(m *ExceptionMessage) (time.Time, bool) {
+	if at, ok := named(m.Props, lidReplaceTime).Time(); ok {
+		return midnight(e.zone.wall(at)), true
+	}
+	if !m.Replaces.IsZero() {
+		return midnight(e.zone.wall(m.Replaces)), true
+	}
+	starts := m.Starts
+	if at, ok := named(m.Props, lidStartWhole).Time(); ok {
+		starts = e.zone.wall(at)
+	}
+	for i := range e.recur.Exceptions {
+		if x := &e.recur.Exceptions[i]; !starts.IsZero() && x.Start.Equal(starts) {
+			return midnight(x.Original), true
+		}
+	}
+	return time.Time{}, false
 }
 
 // fromMessage takes what only the message of an instance has.

@@ -68,8 +68,8 @@ func (r *Recurrence) rule(start time.Time, until string) string {
 		parts = append(parts, "BYDAY="+dayList(days), "WKST="+dayNames[r.FirstDay])
 	case PatternMonth, PatternHijriMonth:
 		day := int(r.Day)
-		if day == 31 {
-			day = -1 // every month has a last day; [MS-OXCICAL] 2.1.3.2.2.3
+		if day == 31 || freq == "YEARLY" && r.gregorian() && day > 28 && start.Month() == time.February {
+			day = -1 // every month has a last day; [MS-OXCICAL] 2.1.3.2.2.3. Outlook moves February 29 to the 28th
 		}
 		parts = append(parts, fmt.Sprintf("BYMONTHDAY=%d", day))
 	case PatternMonthEnd, PatternHijriMonthEnd:

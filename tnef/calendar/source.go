@@ -27,12 +27,15 @@ type Source struct {
 	Date time.Time
 }
 
-// ExceptionMessage is the message of a modified instance. Replaces is the instant of the instance in the series, zero when the properties say it.
+// ExceptionMessage is the message of a modified instance.
 type ExceptionMessage struct {
 	Props      *mapi.Props
 	Recipients []mapi.Recipient
 	Text       string
-	Replaces   time.Time
+	// Replaces is the instant of the instance in the series (PidTagExceptionReplaceTime), zero when the properties say it.
+	Replaces time.Time
+	// Starts is the wall clock at which the modified instance begins (PidTagExceptionStartTime), zero when it is not known.
+	Starts time.Time
 }
 
 // Object is an iCalendar object.

@@ -232,19 +232,25 @@ func newZone(key string, rules []zoneRule) *zone {
 // zoneID translates a Windows time zone id, or the text that Windows shows.
 func zoneID(key string) string {
 	key = strings.TrimSpace(key)
-	if id, ok := windowsZones[key]; ok {
+	if id, ok := ianaZone(key); ok {
 		return id
+	}
+	// Not every reader of TZID parameters knows of quotes.
+	return strings.Join(strings.FieldsFunc(key, func(r rune) bool { return r < ' ' || strings.ContainsRune(`:;,"\`, r) }), "")
+}
+
+// ianaZone is the IANA name for a Windows time zone id, or for the English text that Windows shows.
+func ianaZone(key string) (id string, ok bool) {
+	if id, ok := windowsZones[key]; ok {
+		return id, true
 	}
 	text := key
 	if strings.HasPrefix(text, "(") { // (GMT-08:00) Pacific Time (US & Canada)
 		_, text, _ = strings.Cut(text, ")")
 		text = strings.TrimSpace(text)
 	}
-	if id, ok := displayedZones[text]; ok {
-		return id
-	}
-	// Not every reader of TZID parameters knows of quotes.
-	return strings.Join(strings.FieldsFunc(key, func(r rune) bool { return r < ' ' || strings.ContainsRune(`:;,"\`, r) }), "")
+	id, ok = displayedZones[text]
+	return id, ok
 }
 
 // findZone finds the meeting's zone. A series is counted in the zone of its recurrence ([MS-OXOCAL] 2.2.1.43), a single meeting is shown in the
@@ -274,7 +280,57 @@ func findZone(p *mapi.Props, recurring bool, warn func(string)) *zone {
 		}
 		return newZone(p.FindNamed(mapi.SetAppointment, lidZoneDescription).Text(), []zoneRule{r})
 	}
-	return nil
+	return describedZone(p)
+}
+
+// describedZone is the zone that only PidLidTimeZoneDescription names, with the rules that the time zone data of the system have for it; nil when
+// neither is known.
+func describedZone(p *mapi.Props) *zone {
+	key := strings.TrimSpace(p.FindNamed(mapi.SetAppointment, lidZoneDescription).Text())
+	id, known := ianaZone(key)
+	start, ok := named(p, lidStartWhole).Time()
+	if !known || !ok {
+		return nil
+	}
+	location, err := time.LoadLocation(id)
+	if err != nil {
+		return nil
+	}
+	return newZone(key, []zoneRule{ruleAt(start.In(location))})
+}
+
+// ruleAt makes a rule of the changes of the clock around a time in its location.
+func ruleAt(at time.Time) zoneRule {
+	_, now := at.Zone()
+	fixed := zoneRule{bias: -now / 60}
+	change := func(t time.Time) (next time.Time, before, after int, ok bool) {
+		_, next = t.ZoneBounds()
+		_, before = t.Zone()
+		_, after = next.Zone()
+		// A clock that is changed twice a year: not the end of summer time in a country, nor a pause in it.
+		return next, before, after, !next.IsZero() && next.Sub(t) < 300*24*time.Hour && before != after
+	}
+	first, before, after, ok := change(at)
+	second, _, back, ok2 := change(first)
+	if !ok || !ok2 || back != before {
+		return fixed
+	}
+	toFirst, toSecond := transitionAt(first, before), transitionAt(second, after)
+	r := zoneRule{bias: -min(before, after) / 60, summer: -max(before, after)/60 + min(before, after)/60, toStandard: toFirst, toSummer: toSecond}
+	if after > before {
+		r.toStandard, r.toSummer = toSecond, toFirst
+	}
+	return r
+}
+
+// transitionAt describes an instant at which the clock is changed from an offset, in seconds, by its weekday in the month.
+func transitionAt(t time.Time, offset int) transition {
+	wall := t.UTC().Add(time.Duration(offset) * time.Second)
+	day := (wall.Day()-1)/7 + 1
+	if wall.AddDate(0, 0, 7).Month() != wall.Month() {
+		day = 5 // the last
+	}
+	return transition{month: int(wall.Month()), weekday: int(wall.Weekday()), day: day, hour: wall.Hour(), minute: wall.Minute(), second: wall.Second()}
 }
 
 // effective takes the rule that the sender's program used, if it is marked.

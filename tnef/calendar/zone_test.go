@@ -50,6 +50,12 @@ func TestZones(t *testing.T) {
 		{"rules out of order", "2025-06-03 08:00", []mapi.Property{definition("W. Europe Standard Time", calendartest.Rule{Year: 2024, Bias: -60},
 			calendartest.Rule{Year: 2031, Bias: 300}, calendartest.Rule{Year: 1990, Bias: 600})}, "Europe/Berlin", "20250603T090000"},
 		{"none", "2025-06-03 08:00", []mapi.Property{none}, "", "20250603T080000Z"},
+		{"text only", "2025-06-03 08:00", []mapi.Property{none, appt(0x8234, text("(UTC+01:00) Amsterdam, Berlin, Bern, Rome, Stockholm, Vienna"))}, "Europe/Berlin", "20250603T100000"},
+		{"text only, in winter", "2025-12-03 08:00", []mapi.Property{none, appt(0x8234, text("(GMT+01:00) Amsterdam, Berlin, Bern, Rome, Stockholm, Vienna"))}, "Europe/Berlin", "20251203T090000"},
+		{"text only, south", "2025-12-31 20:00", []mapi.Property{none, appt(0x8234, text("AUS Eastern Standard Time"))}, "Australia/Sydney", "20260101T070000"},
+		{"text only, no summer time", "2025-06-03 08:00", []mapi.Property{none, appt(0x8234, text("India Standard Time"))}, "Asia/Calcutta", "20250603T133000"},
+		{"text only, clock changed by custom", "2025-06-03 08:00", []mapi.Property{none, appt(0x8234, text("Morocco Standard Time"))}, "Africa/Casablanca", "20250603T090000"},
+		{"text that nobody knows", "2025-06-03 08:00", []mapi.Property{none, appt(0x8234, text("(GMT+01:00) Middle Earth"))}, "", "20250603T080000Z"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -3,6 +3,7 @@ package contact_test
 import (
 	"encoding/binary"
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -118,7 +119,7 @@ func cards() map[string][]byte {
 	other := &contact.Contact{Props: props(tt.Text(0x3A16, "Fabrikam"), tt.Text(0x3A29, "1 Main St"), tt.Text(0x3A27, "Austin"), tt.Text(0x3A28, "TX"), tt.Text(0x3A2A, "78701"), tt.Text(0x3A26, "USA"))}
 	return map[string][]byte{
 		"contact.vcf": kim().VCard(), "company.vcf": other.VCard(), "nameless.vcf": (&contact.Contact{Props: props()}).VCard(),
-		"list.vcf": contact.GroupVCard(list(), contact.Members(list(), nil), "The team"),
+		"list.vcf": contact.GroupVCard(list(), members(list()), "The team"),
 	}
 }
 
@@ -140,12 +141,17 @@ func TestOtherParsers(t *testing.T) {
 	})
 }
 
+func members(p *mapi.Props) []mapi.Mailbox {
+	list, _ := contact.Members(p, nil)
+	return list
+}
+
 func TestMembers(t *testing.T) {
 	want := []mapi.Mailbox{
 		{Name: "Kim Akers", Address: "kim@contoso.com"}, {Name: "David", Address: "david@fabrikam.com"}, {Name: "Zoë"},
 		{Name: "jossef@contoso.com", Address: "jossef@contoso.com"}, {Name: "cut"},
 	}
-	got := contact.Members(list(), nil)
+	got := members(list())
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
 	}
@@ -154,7 +160,7 @@ func TestMembers(t *testing.T) {
 		t.Errorf("%q", text)
 	}
 	second := props(address(0x8055, mapi.Property{Type: mapi.TypeBinary, Multi: true, Value: []any{oneOff(true, "Kim", "SMTP", "kim@contoso.com")}}))
-	if m := contact.Members(second, nil); len(m) != 1 {
+	if m := members(second); len(m) != 1 {
 		t.Errorf("members in the second list only: %v", m)
 	}
 }
@@ -179,7 +185,7 @@ func TestMemberStream(t *testing.T) {
 	p.List = append(p.List, address(0x8064, tt.Binary(mapi.FirstNamed+100, b)))
 	p.List[len(p.List)-1].ID = mapi.FirstNamed + 100
 	want := []mapi.Mailbox{{Name: "Kim Akers", Address: "kim@contoso.com"}, {Name: "David", Address: "david@fabrikam.com"}, {Name: "Zoë"}}
-	if d := cmp.Diff(want, contact.Members(p, nil)); d != "" {
+	if d := cmp.Diff(want, members(p)); d != "" {
 		t.Error(d)
 	}
 }
@@ -231,6 +237,20 @@ func FuzzMembers(f *testing.F) {
 	f.Fuzz(func(t *testing.T, entry []byte) {
 		p := props(address(0x8054, mapi.Property{Type: mapi.TypeBinary, Multi: true, Value: []any{entry}}))
 		p.List = append(p.List, mapi.Property{ID: mapi.FirstNamed + 1, Type: mapi.TypeBinary, Name: mapi.Name{Set: mapi.SetAddress, LID: 0x8064}, Value: entry})
-		calendartest.Parse(t, contact.GroupVCard(p, contact.Members(p, nil), contact.ListText(p, contact.Members(p, nil))))
+		calendartest.Parse(t, contact.GroupVCard(p, members(p), contact.ListText(p, members(p))))
 	})
+}
+
+// TestManyMembers: a list of any reasonable length is read, and of a longer one it is told how much is not.
+func TestManyMembers(t *testing.T) {
+	var b []byte
+	const n = 50_010
+	for i := range n {
+		b = append(b, oneOff(false, "", "SMTP", fmt.Sprintf("m%d@contoso.com", i))...)
+	}
+	p := props(address(0x8064, tt.Binary(0, b)))
+	got, left := contact.Members(p, nil)
+	if len(got) != n-10 || left != 10 || got[len(got)-1].Address != "m49999@contoso.com" {
+		t.Errorf("%d members, %d left", len(got), left)
+	}
 }

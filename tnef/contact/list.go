@@ -12,12 +12,12 @@ import (
 
 func hexID(b []byte) string { return strings.ToUpper(hex.EncodeToString(b)) }
 
-// maxMembers caps the members that are read of a list.
-const maxMembers = 5000
+// maxMembers caps the members that are read of a list: Exchange itself has none that long, and each costs memory.
+const maxMembers = 50_000
 
 // Members lists who is in a personal distribution list, each once ([MS-OXOCNTC] 2.2.2.2): members without an SMTP address have a name only.
-// decode reads 8-bit text; nil means UTF-8.
-func Members(p *mapi.Props, decode func([]byte) string) []mapi.Mailbox {
+// decode reads 8-bit text; nil means UTF-8. left is how many entries were not looked at, since the list is too long.
+func Members(p *mapi.Props, decode func([]byte) string) (list []mapi.Mailbox, left int) {
 	if decode == nil {
 		decode = func(b []byte) string { return string(b) }
 	}
@@ -25,7 +25,6 @@ func Members(p *mapi.Props, decode func([]byte) string) []mapi.Mailbox {
 	for _, entries := range [][][]byte{
 		streamEntries(address(p, lidMemberStream).Bytes()), valuesOf(address(p, lidOneOffMembers)), valuesOf(address(p, lidMembers)),
 	} {
-		var list []mapi.Mailbox
 		seen := map[mapi.Mailbox]bool{}
 		for _, b := range entries[:min(len(entries), maxMembers)] {
 			if m, ok := oneOff(b, decode); ok && !seen[m] {
@@ -34,17 +33,17 @@ func Members(p *mapi.Props, decode func([]byte) string) []mapi.Mailbox {
 			}
 		}
 		if len(list) > 0 {
-			return list
+			return list, max(0, len(entries)-maxMembers)
 		}
 	}
-	return nil
+	return nil, 0
 }
 
 // streamEntries finds the one-off entry ids in PidLidDistributionListStream ([MS-OXOCNTC] 2.2.2.2.4), where they stand beside ids that lead
 // nowhere outside the sender's mailbox. Each ends with its last string.
 func streamEntries(b []byte) [][]byte {
 	var list [][]byte
-	for len(list) < maxMembers {
+	for {
 		i := bytes.Index(b, []byte(oneOffUID))
 		if i < 0 {
 			break

@@ -67,19 +67,35 @@ type QPEncoder struct {
 	col int
 }
 
-// Cut returns how much of text, at most max octets where possible, can be given to Append as a piece: it ends behind a line ending, or
-// between two letters, which need nothing known of what follows.
+// Cut returns how much of text, at most max octets, can be given to Append as a piece: it ends behind a line ending, between two
+// letters, or at least between two octets that need nothing known of what follows. Where there are none, as in a long row of blanks or
+// dashes, a piece of 1 KiB or more ends anywhere, and its last octet may be encoded though it need not be.
 func (*QPEncoder) Cut(text []byte, max int) int {
+	const anywhere = 1 << 10
 	if len(text) <= max {
 		return len(text)
 	}
-	for n := max; n > 1; n-- {
+	for n := max; n > max/2; n-- {
 		if text[n-1] == '\n' || isLower(text[n-1]) && isLower(text[n]) {
 			return n
 		}
 	}
-	return len(text)
+	for n := max; n > 1; n-- {
+		if text[n-1] == '\n' || isInner(text[n-1]) && isInner(text[n]) {
+			return n
+		}
+	}
+	if max < anywhere {
+		return len(text)
+	}
+	if text[max-1] == '\r' {
+		max--
+	}
+	return max
 }
+
+// isInner tells of octets that mean the same wherever they stand in a line.
+func isInner(c byte) bool { return c > ' ' && c != '-' && c != '.' && c != 'F' }
 
 func isLower(c byte) bool { return 'a' <= c && c <= 'z' }
 
@@ -109,7 +125,8 @@ func (e *QPEncoder) Append(dst, text []byte, final bool) []byte {
 		case isSpace(c):
 			literal = i+1 < len(text) && text[i+1] != '\r' && text[i+1] != '\n'
 		case col == 0 && (c == '-' || c == '.' || c == 'F'):
-			literal = !bytes.HasPrefix(text[i:], dashes) && !bytes.HasPrefix(text[i:], fromSpace) && c != '.'
+			cut := i+1 == len(text) && !final // what follows may make it one of these
+			literal = !bytes.HasPrefix(text[i:], dashes) && !bytes.HasPrefix(text[i:], fromSpace) && c != '.' && !cut
 		}
 		width := 1
 		if !literal {

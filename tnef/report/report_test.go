@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"io"
 	"net/textproto"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -191,4 +192,23 @@ func FuzzReport(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestDiagnosticCodes: every code that MAPI has becomes a status of RFC 3463, and those that Exchange makes of a status ([MS-OXCMAIL] 2.2.3.7.1.3) become
+// it again.
+func TestDiagnosticCodes(t *testing.T) {
+	back := map[int32]string{1: "5.1.4", 13: "5.2.3", 30: "5.2.4", 32: "5.1.3", 35: "5.1.1", 38: "5.2.1", 40: "5.1.6", 48: "5.1.2", -1: "5.0.0", 49: "5.0.0", 1000: "5.0.0"}
+	for code := int32(-1); code <= 50; code++ {
+		r := &report.Report{Class: "REPORT.IPM.Note.NDR", Props: &mapi.Props{},
+			Recipients: []mapi.Recipient{recipient("Nobody", "nobody@fabrikam.com", tt.Long(0x0C05, code))}}
+		status := regexp.MustCompile(`(?m)^Status: (5\.[0-7]\.[0-9])\r$`).FindSubmatch(r.Status())
+		switch want, known := back[code]; {
+		case status == nil:
+			t.Errorf("code %d: %s", code, r.Status())
+		case known && string(status[1]) != want:
+			t.Errorf("code %d: %s, want %s", code, status[1], want)
+		case code >= 0 && code <= 48 && string(status[1]) == "5.0.0":
+			t.Errorf("code %d says nothing", code)
+		}
+	}
 }

@@ -4,118 +4,161 @@ import (
 	"bytes"
 	"slices"
 	"strconv"
-	"strings"
-	"unicode/utf8"
 )
 
 // container is what paragraphs go into: the body, or a cell of a table.
 type container struct {
 	html, text []byte
-	paras      int        // paragraphs so far
-	only       []byte     // the inner HTML of the only paragraph so far, not yet in html
-	format     paraFormat // of that paragraph
-	lists      []listLevel
+	whole      bool // the body, whose paragraphs always are elements
+	paras      int  // paragraphs so far
+	bare       bool // html is the inside of the only paragraph so far
+	format     paraFormat
+	lists      []openList
 }
 
-// listLevel is an open list.
-type listLevel struct {
-	indent int
+// openList is an open list.
+type openList struct {
+	indent int32
 	kind   listKind
+	next   int // the number that the next item has by itself
 }
 
-// listKind is an element and the type of its numbers.
-type listKind struct {
-	ordered bool
-	typ     byte // 1, a, A, i or I
+// reset makes a cell ready for the next one.
+func (c *container) reset() {
+	*c = container{html: c.html[:0], text: c.text[:0], lists: c.lists[:0]}
 }
-
-func (k listKind) element() string {
-	if k.ordered {
-		return "ol"
-	}
-	return "ul"
-}
-
-// maxListDepth is how deep lists nest in RTF (nine levels).
-const maxListDepth = 9
 
 // endParagraph puts the paragraph where it belongs.
 func (x *renderer) endParagraph() {
-	p := x.r.st.para
-	level := 0
-	if p.inTable {
-		level = max(1, p.level)
+	if x.para.begun == nil {
+		x.begin(x.container(x.level()))
 	}
-	x.putParagraph(x.container(level), &p)
-	x.spill()
+	x.finishParagraph()
+	x.measure()
+}
+
+// emptyParagraph is what an empty paragraph, or cell, has in it in HTML.
+const emptyParagraph = "&nbsp;"
+
+// level is the table level of the paragraph; 0 is outside tables.
+func (x *renderer) level() int {
+	if p := &x.r.st.para; p.inTable {
+		return max(1, int(p.level))
+	}
+	return 0
+}
+
+// writePiece writes what there is of a long paragraph.
+func (x *renderer) writePiece() {
+	if x.para.begun == nil {
+		x.begin(x.container(x.level()))
+	}
+	x.writeRuns()
+	x.para.linkCut = x.para.link != nil
+	x.putWritten(x.para.begun)
+	x.measure()
+}
+
+// finishParagraph writes the rest of the paragraph that was begun.
+func (x *renderer) finishParagraph() {
+	c, p := x.para.begun, &x.para
+	x.writeRuns()
+	p.endLink()
+	x.putWritten(c)
+	if p.hollow { // an empty paragraph would have no height
+		c.html = append(c.html, emptyParagraph...)
+	}
+	c.html = append(c.html, p.end...)
+	c.text = append(c.text, "\r\n"...)
+	p.begun, p.html.blank = nil, true // HTML drops blanks at the beginning of a paragraph
+	if c == &x.body {
+		x.spill()
+	}
+}
+
+// putWritten moves what is written of the paragraph to where it belongs.
+func (x *renderer) putWritten(c *container) {
+	p := &x.para
+	if len(p.html.out) > 0 {
+		p.hollow = p.hollow && len(bytes.Trim(p.html.out, objectMark)) == 0
+	}
+	c.html = append(room(c.html, len(p.html.out)), p.html.out...)
+	c.text = appendLines(room(c.text, len(p.plain)), p.plain)
+	p.html.out, p.plain, p.linkFrom = p.html.out[:0], p.plain[:0], 0
+	if c == &x.body {
+		x.spill()
+	}
+}
+
+// room makes room for n bytes, at least doubling what is there: append would
+// grow, and copy, more often.
+func room(b []byte, n int) []byte {
+	if cap(b)-len(b) < n {
+		return slices.Grow(b, max(n, len(b)))
+	}
+	return b
 }
 
 // spill puts away what is finished of the body.
 func (x *renderer) spill() {
-	x.doneHTML = spill(x.doneHTML, &x.body.html)
-	x.doneText = spill(x.doneText, &x.body.text)
+	x.html.add(x.body.html)
+	x.text.add(x.body.text)
+	x.body.html, x.body.text = x.body.html[:0], x.body.text[:0]
 }
 
-func spill(done [][]byte, b *[]byte) [][]byte {
-	if len(*b) < chunkSize {
-		return done
-	}
-	done = append(done, *b)
-	*b = make([]byte, 0, chunkSize+chunkSize/4)
-	return done
-}
-
-func (x *renderer) putParagraph(c *container, p *paraFormat) {
-	inner, text := x.takeParagraph()
-	label := strings.TrimSpace(string(x.label))
-	x.label = x.label[:0]
-	x.written += len(inner) + 40 // and what add and item put around it
-	if label != "" {
-		if kind, number, ok := classify(label); ok {
-			c.item(kind, number, p, inner, text)
-			return
-		}
-		inner = append([]byte(escapeAttr(label)+"&nbsp; "), inner...)
-		text = label + " " + text
+// begin writes what stands before the text of a paragraph.
+func (x *renderer) begin(c *container) {
+	p := x.r.st.para
+	x.para.begun, x.para.hollow, x.para.end = c, true, ""
+	label, ok := x.takeLabel(&p)
+	if ok && label.inHTML {
+		x.beginItem(c, &label, &p)
+		x.para.hollow = false
+		return
 	}
 	c.closeLists(0)
-	c.add(p, inner, text)
-}
-
-// add appends a paragraph.
-func (c *container) add(p *paraFormat, inner []byte, text string) {
-	if len(bytes.Trim(inner, objectMark)) == 0 { // an empty paragraph would have no height
-		inner = append(inner, "&nbsp;"...)
-	}
 	c.paras++
-	if c.paras == 1 {
-		c.only, c.format = inner, *p // alone in a cell, it needs no element
+	if c.paras == 1 && !c.whole {
+		c.bare, c.format = true, p // alone in a cell, it needs no element
 	} else {
-		c.settle()
-		c.paragraph(p, inner)
+		x.settle(c)
+		x.openParagraph(c, &p)
+		x.para.end = "</p>\r\n"
 	}
-	c.text = appendLines(c.text, text)
-	c.text = append(c.text, "\r\n"...)
-}
-
-// settle writes the first paragraph, as something follows it.
-func (c *container) settle() {
-	if c.only != nil {
-		c.paragraph(&c.format, c.only)
-		c.only = nil
+	if ok {
+		c.html = append(append(c.html, escapeAttr(label.text)...), "&nbsp; "...)
+		c.text = append(append(c.text, label.text...), ' ')
+		x.para.hollow = false
 	}
 }
 
-func (c *container) paragraph(p *paraFormat, inner []byte) {
-	c.html = append(c.html, "<p"+p.dir()+` style="`+p.css()+`">`...)
+// settle makes an element of the only paragraph, as something follows it.
+func (x *renderer) settle(c *container) {
+	if !c.bare {
+		return
+	}
+	c.bare = false
+	inner := bytes.Clone(c.html)
+	c.html = c.html[:0]
+	x.openParagraph(c, &c.format)
 	c.html = append(c.html, inner...)
 	c.html = append(c.html, "</p>\r\n"...)
 }
 
+func (x *renderer) openParagraph(c *container, p *paraFormat) {
+	c.html = append(c.html, "<p"...)
+	if p.rtl {
+		c.html = append(c.html, ` dir="rtl"`...)
+	}
+	c.html = append(c.html, ` style="`...)
+	c.html = append(c.html, x.paraCSS(p)...)
+	c.html = append(c.html, `">`...)
+}
+
 // appendLines appends text with its breaks as CRLF.
-func appendLines(out []byte, text string) []byte {
+func appendLines(out, text []byte) []byte {
 	for {
-		i := strings.IndexByte(text, '\n')
+		i := bytes.IndexByte(text, '\n')
 		if i < 0 {
 			return append(out, text...)
 		}
@@ -124,69 +167,79 @@ func appendLines(out []byte, text string) []byte {
 	}
 }
 
-// item appends an item of a list, opening and closing lists as its indent says.
-func (c *container) item(kind listKind, number int, p *paraFormat, inner []byte, text string) {
+// beginItem begins an item of a list, opening and closing lists as its indent
+// says.
+func (x *renderer) beginItem(c *container, label *itemLabel, p *paraFormat) {
 	c.paras++
-	c.settle()
-	for n := len(c.lists); n > 0 && c.lists[n-1].indent > p.left; n = len(c.lists) {
+	x.settle(c)
+	indent := x.itemIndent(p)
+	for n := len(c.lists); n > 0 && c.lists[n-1].indent > indent; n = len(c.lists) {
 		c.closeLists(n - 1)
 	}
 	n := len(c.lists)
-	switch {
-	case n > 0 && (c.lists[n-1].indent == p.left || n >= maxListDepth) && kind.continues(&c.lists[n-1].kind, number):
+	same := n > 0 && (c.lists[n-1].indent == indent || n >= maxListDepth)
+	if same && label.kind.continues(&c.lists[n-1].kind, label.number) {
 		c.html = append(c.html, "</li>\r\n"...)
-	default:
-		if n > 0 && c.lists[n-1].indent == p.left || n >= maxListDepth {
+	} else {
+		if same {
 			c.closeLists(n - 1)
 		}
-		c.openList(kind, number, p.left)
+		c.openList(label.kind, label.number, indent)
 	}
-	c.html = append(c.html, "<li>"...)
-	c.html = append(c.html, inner...)
-	depth := len(c.lists)
-	c.text = append(c.text, strings.Repeat("  ", depth-1)...)
-	c.text = append(c.text, c.lists[depth-1].kind.label(number)...)
-	c.text = appendLines(c.text, text)
-	c.text = append(c.text, "\r\n"...)
+	l := &c.lists[len(c.lists)-1]
+	c.html = append(c.html, "<li"...)
+	if l.kind.ordered && l.kind == label.kind && label.number != l.next {
+		c.html = append(c.html, ` value="`+strconv.Itoa(label.number)+`"`...)
+		l.next = label.number
+	}
+	l.next++
+	c.html = append(c.html, itemStyle(p)...)
+	c.html = append(c.html, '>')
+	for range len(c.lists) - 1 {
+		c.text = append(c.text, "  "...)
+	}
+	c.text = append(c.text, label.shown()...)
+	c.text = append(c.text, ' ')
 }
 
-// continues reports whether an item belongs to the open list. A letter that is
-// also a Roman numeral is what the list is.
-func (k listKind) continues(open *listKind, number int) bool {
-	if k.ordered != open.ordered {
-		return false
+// itemStyle is what an item keeps of its paragraph's format.
+func itemStyle(p *paraFormat) string {
+	s := ""
+	if p.rtl {
+		s = ` dir="rtl"`
 	}
-	if k.typ == open.typ {
-		return true
+	if a := p.align.css(p.rtl); a != "" {
+		s += ` style="text-align:` + a + `"`
 	}
-	return k.ordered && k.typ|0x20 == 'i' && open.typ|0x20 == 'a' && number == 1
+	return s
 }
 
-// label is how an item of the list begins in text.
-func (k listKind) label(number int) string {
-	if !k.ordered {
-		return "• "
+// shown is the label in text.
+func (l *itemLabel) shown() string {
+	if !l.kind.ordered {
+		return "•"
 	}
-	return k.number(number) + ". "
+	return l.text
 }
 
-// number writes a number the way the list does.
-func (k listKind) number(n int) string {
-	switch k.typ {
-	case 'a', 'A':
-		if n >= 1 && n <= 26 {
-			return string(rune(k.typ) + rune(n-1))
+// itemIndent says how deep an item is: by its indent, and among those of one
+// indent by its level. Where the paragraph has no indent, its list may.
+func (x *renderer) itemIndent(p *paraFormat) int32 {
+	left := p.left
+	if left == 0 {
+		if _, _, level := x.lists.levelOf(p); level != nil {
+			left = level.left
 		}
-	case 'i':
-		return strings.ToLower(roman(n))
-	case 'I':
-		return roman(n)
 	}
-	return strconv.Itoa(n)
+	left = int32(clampLength(int(left))) * (maxListDepth + 1)
+	if p.list == 0 {
+		return left
+	}
+	return left + int32(p.listLevel)
 }
 
-func (c *container) openList(kind listKind, number, indent int) {
-	c.lists = append(c.lists, listLevel{indent: indent, kind: kind})
+func (c *container) openList(kind listKind, number int, indent int32) {
+	c.lists = append(c.lists, openList{indent: indent, kind: kind, next: number})
 	c.html = append(c.html, "<"+kind.element()+` style="margin-top:0;margin-bottom:0"`...)
 	if kind.ordered {
 		if kind.typ != '1' {
@@ -207,96 +260,30 @@ func (c *container) closeLists(depth int) {
 	}
 }
 
-// classify tells from a label what kind of list an item is of: "1.", "a)",
-// "(iv)", or a bullet. ok is false for labels that HTML lists cannot show, such
-// as "1.2".
-func classify(label string) (kind listKind, number int, ok bool) {
-	body := strings.TrimSpace(strings.TrimRight(strings.TrimLeft(label, "("), ".):"))
-	if body == "" || utf8.RuneCountInString(label) == 1 && !isDigit(label[0]) && (!isLetter(label[0]) || label == "o") {
-		return listKind{}, 0, true // a bullet; "o" in Courier New is one of Word's
-	}
-	if n, err := strconv.Atoi(body); err == nil && n >= 0 && len(body) <= 9 {
-		return listKind{ordered: true, typ: '1'}, n, true
-	}
-	if len(body) == len(label) { // letters without "." are words
-		return listKind{}, 0, false
-	}
-	if n := romanValue(body); n > 0 && (len(body) > 1 || body == "i" || body == "I" || body == "v" || body == "V" || body == "x" || body == "X") {
-		return listKind{ordered: true, typ: 'I' | body[0]&0x20}, n, true
-	}
-	if len(body) == 1 && isLetter(body[0]) {
-		return listKind{ordered: true, typ: 'A' | body[0]&0x20}, int(body[0]|0x20-'a') + 1, true
-	}
-	return listKind{}, 0, false
-}
-
-var romans = []struct {
-	value int
-	sign  string
-}{
-	{1000, "M"}, {900, "CM"}, {500, "D"}, {400, "CD"}, {100, "C"}, {90, "XC"},
-	{50, "L"}, {40, "XL"}, {10, "X"}, {9, "IX"}, {5, "V"}, {4, "IV"}, {1, "I"},
-}
-
-// roman writes n, 1 to 3999, as a Roman numeral.
-func roman(n int) string {
-	if n < 1 || n > 3999 {
-		return strconv.Itoa(n)
-	}
-	var s strings.Builder
-	for _, r := range romans {
-		for n >= r.value {
-			n -= r.value
-			s.WriteString(r.sign)
-		}
-	}
-	return s.String()
-}
-
-// romanValue returns the value of a Roman numeral in one case, 0 for anything else.
-func romanValue(s string) int {
-	if len(s) > 15 || s != strings.ToUpper(s) && s != strings.ToLower(s) {
-		return 0
-	}
-	up := strings.ToUpper(s)
-	rest, n := up, 0
-	for _, r := range romans {
-		for strings.HasPrefix(rest, r.sign) {
-			rest = rest[len(r.sign):]
-			n += r.value
-		}
-	}
-	if rest != "" || roman(n) != up {
-		return 0
-	}
-	return n
-}
-
 // finish closes what is open and makes the result.
 func (x *renderer) finish() Result {
 	if !x.para.empty() {
 		x.endParagraph()
 	}
 	x.container(0)
-	x.body.settle()
 	x.body.closeLists(0)
+	x.spill()
+	x.html.add([]byte("</body></html>\r\n"))
 	head := "<html><head>\r\n" +
 		`<meta http-equiv="Content-Type" content="text/html; charset=utf-8">` + "\r\n</head>\r\n<body"
 	if style := x.bodyStyle(); style != "" {
 		head += ` style="` + style + `"`
 	}
-	html := slices.Concat([][]byte{[]byte(head + ">\r\n")}, x.doneHTML, [][]byte{x.body.html, []byte("</body></html>\r\n")})
+	head += ">\r\n"
 	res := Result{Kind: RealRTF, Pictures: x.pictures, Warnings: x.r.warnings}
-	var inHTML, inText []int
-	res.HTML, inHTML = cutMarks(html...)
-	res.Text, inText = cutMarks(append(x.doneText, x.body.text)...)
-	for i, at := range inHTML {
-		o := Object{HTML: at}
-		if i < len(inText) {
-			o.Text = inText[i]
+	for i, at := range x.html.marks {
+		o := Object{HTML: len(head) + at}
+		if i < len(x.text.marks) {
+			o.Text = x.text.marks[i]
 		}
 		res.Objects = append(res.Objects, o)
 	}
+	res.HTML, res.Text = x.html.join(head), x.text.join("")
 	return res
 }
 

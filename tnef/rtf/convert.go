@@ -3,7 +3,7 @@ package rtf
 import (
 	"bytes"
 	"errors"
-	"strings"
+	"slices"
 )
 
 // ErrNotRTF is returned for data that does not begin with {\rtf.
@@ -55,9 +55,42 @@ func detect(src []byte) (Kind, error) {
 // UTF-8; the charset that its meta elements declare is left alone: see
 // SetMetaCharset.
 func Convert(src []byte, opt Options) (Result, error) {
-	src = bytes.TrimPrefix(src, []byte("\xEF\xBB\xBF"))
-	src = bytes.TrimLeft(src, " \t\r\n\x00")
-	kind, err := detect(src)
+	return convert(newLexer(src, nil), len(src), opt)
+}
+
+// ConvertCompressed is Decompress followed by Convert, without ever holding the
+// whole of the RTF in memory: src is a value of PidTagRtfCompressed. Warnings
+// are those of both. The error wraps ErrNotCompressedRTF or ErrNotRTF; then
+// Warnings may say why.
+func ConvertCompressed(src []byte, opt Options) (Result, error) {
+	p, err := openPacked(src)
+	if err != nil {
+		return Result{}, err
+	}
+	if p.z == nil {
+		res, err := Convert(p.plain, opt)
+		res.Warnings = append(p.warnings, res.Warnings...)
+		return res, err
+	}
+	most := p.z.rest()
+	lex := newLexer(nil, p.z)
+	res, err := convert(lex, most, opt)
+	if err != nil || !slices.Contains(res.Warnings, bodyCut) {
+		p.z.drain()
+		if w := p.z.verdict(p.header); w != "" {
+			p.warnings = append(p.warnings, w)
+		}
+	}
+	res.Warnings = append(p.warnings, res.Warnings...)
+	return res, err
+}
+
+// convert reads a document of at most size bytes.
+func convert(lex lexer, size int, opt Options) (Result, error) {
+	head := lex.rest()
+	head = bytes.TrimLeft(bytes.TrimPrefix(head, []byte("\xEF\xBB\xBF")), " \t\r\n\x00")
+	lex.pos = len(lex.src) - len(head)
+	kind, err := detect(head)
 	if err != nil {
 		return Result{}, err
 	}
@@ -65,9 +98,9 @@ func Convert(src []byte, opt Options) (Result, error) {
 		opt.MaxOutput = 64 << 20
 	}
 	if kind == RealRTF {
-		return render(src, opt), nil
+		return render(lex, size, opt), nil
 	}
-	return deencapsulate(src, kind, opt), nil
+	return deencapsulate(lex, kind, opt), nil
 }
 
 // Place returns HTML and Text with something put at each place of Objects, in
@@ -95,33 +128,4 @@ func place(s string, objects []Object, at func(Object) int, what func(int) strin
 	}
 	out.WriteString(s[done:])
 	return out.String()
-}
-
-// objectMark stands in output under construction where an attachment belongs.
-// NUL cannot come from a document: the lexer takes it for padding.
-const objectMark = "\x00"
-
-// cutMarks joins parts, takes the marks out and returns where they were.
-func cutMarks(parts ...[]byte) (string, []int) {
-	size, marks := 0, 0
-	for _, p := range parts {
-		size += len(p)
-		marks += bytes.Count(p, []byte(objectMark))
-	}
-	var out strings.Builder
-	out.Grow(size - marks)
-	var places []int
-	for _, p := range parts {
-		for marks > 0 {
-			i := bytes.IndexByte(p, objectMark[0])
-			if i < 0 {
-				break
-			}
-			out.Write(p[:i])
-			places = append(places, out.Len())
-			p = p[i+1:]
-		}
-		out.Write(p)
-	}
-	return out.String(), places
 }

@@ -160,6 +160,8 @@ func FuzzConvert(f *testing.F) {
 		f.Add([]byte(realDoc(c.in)))
 	}
 	f.Add([]byte(realDoc(`{\pict\wmetafile8 ` + "010009000003" + `}`)))
+	f.Add([]byte(listDoc(`\ls1 a\par\ilvl1 b\par\ls4 c\par`)))
+	f.Add([]byte(`{\rtf1{\stylesheet{\s1\sbasedon2\b x;}{\s2\sbasedon1\i y;}{\*\cs3\ul z;}}\s1 a{\cs3 b}\par}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		for _, doc := range [][]byte{b, append([]byte(`{\rtf1\ansi\fromhtml1 `), b...), append([]byte(`{\rtf1 `), b...)} {
 			r, err := Convert(doc, Options{MaxOutput: 1 << 20})
@@ -170,6 +172,7 @@ func FuzzConvert(f *testing.F) {
 				continue
 			}
 			checkResult(t, "fuzz", r)
+			checkCompressed(t, doc, Options{MaxOutput: 1 << 20})
 			if n := len(r.HTML) + len(r.Text); n > 3<<20+400*len(doc) {
 				t.Fatalf("%d bytes from %d", n, len(doc))
 			}

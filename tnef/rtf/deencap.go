@@ -1,8 +1,6 @@
 package rtf
 
-import (
-	"bytes"
-)
+import "bytes"
 
 // encapsulationDests are the destinations that matter for de-encapsulation. The
 // rest of the header and RTF's own view of lists, fields and pictures is skipped.
@@ -34,20 +32,18 @@ var encapsulatedChars = map[string]string{
 // extractor collects the original HTML or text.
 type extractor struct {
 	r    *reader
-	done [][]byte // what was written before out
-	size int      // bytes in done
-	out  []byte
+	out  output
 	max  int
+	cut  bool // something was left out
 	html bool
 }
 
-func deencapsulate(src []byte, kind Kind, opt Options) Result {
-	r := newReader(src, opt, encapsulationDests)
+func deencapsulate(lex lexer, kind Kind, opt Options) Result {
+	r := newReader(lex, opt, func(c *control) destination { return c.encap })
 	x := &extractor{r: r, max: opt.MaxOutput, html: kind == FromHTML}
 	r.run(x)
-	body, places := cutMarks(append(x.done, x.out)...)
 	res := Result{Kind: kind, Warnings: r.warnings}
-	for _, p := range places {
+	for _, p := range x.out.marks {
 		o := Object{HTML: p}
 		if !x.html {
 			o = Object{Text: p}
@@ -55,64 +51,81 @@ func deencapsulate(src []byte, kind Kind, opt Options) Result {
 		res.Objects = append(res.Objects, o)
 	}
 	if x.html {
-		res.HTML = body
+		res.HTML = x.document(opt.Charset, res.Objects)
 	} else {
-		res.Text = body
+		res.Text = x.out.join("")
 	}
 	return res
 }
 
-// spill puts away what was written; growing one slice would copy it again and
-// again.
-func (x *extractor) spill() {
-	if len(x.out) >= chunkSize {
-		x.size += len(x.out)
-		x.done = spill(x.done, &x.out)
+// document joins the HTML, with another charset declared at its beginning; then
+// the places after that move.
+func (x *extractor) document(charset string, objects []Object) string {
+	if charset == "" {
+		return x.out.join("")
 	}
+	head := x.out.head(maxHead)
+	if i := indexFold(head, "<body"); i >= 0 {
+		head = head[:i]
+	}
+	declared := SetMetaCharset(head, charset)
+	if declared == head {
+		return x.out.join("")
+	}
+	for i := range objects {
+		if objects[i].HTML >= len(head) {
+			objects[i].HTML += len(declared) - len(head)
+		}
+	}
+	x.out.skip(len(head))
+	return x.out.join(declared)
 }
 
-func (x *extractor) full() bool {
-	x.spill()
-	return x.size+len(x.out) > x.max
-}
+func (x *extractor) full() bool { return x.cut || x.out.len()+x.r.spent/2 > x.max }
 
 // write takes text. Inside \htmltag, and in encapsulated text, it is copied.
 // Outside it is text of the HTML document, where the characters of markup have
 // to be references; but most writers leave the references of the original as
 // they are there, so an ampersand that begins one is not escaped again.
 func (x *extractor) write(b []byte) {
+	if room := max(0, x.max+1-x.out.len()); len(b) > room {
+		b, x.cut = b[:room-partialRune(b[:room])], true
+	}
 	if !x.html || x.r.st.dest == destHTMLTag {
-		x.out = append(x.out, b...)
+		x.out.copy(b)
 		return
 	}
 	for {
 		i := bytes.IndexAny(b, "<>&")
-		if i < 0 {
-			x.out = append(x.out, b...)
+		if x.full() {
 			return
 		}
-		x.out = append(x.out, b[:i]...)
-		x.spill()
-		b = b[i:]
-		switch {
+		if i < 0 {
+			x.out.copy(b)
+			return
+		}
+		x.out.copy(b[:i])
+		switch b = b[i:]; {
 		case b[0] == '<':
-			x.out = append(x.out, "&lt;"...)
+			x.out.copy([]byte("&lt;"))
 		case b[0] == '>':
-			x.out = append(x.out, "&gt;"...)
+			x.out.copy([]byte("&gt;"))
 		case isReference(b):
-			x.out = append(x.out, '&')
+			x.out.copy([]byte("&"))
 		default:
-			x.out = append(x.out, "&amp;"...)
+			x.out.copy([]byte("&amp;"))
 		}
 		b = b[1:]
 	}
 }
 
+// longestReference is how long a character reference can be.
+const longestReference = 33
+
 // isReference reports whether b begins with a complete character reference
 // (&name; &#123; &#x1F;).
 func isReference(b []byte) bool {
-	const longest = 33
-	end := bytes.IndexByte(b[:min(len(b), longest)], ';')
+	end := bytes.IndexByte(b[:min(len(b), longestReference)], ';')
 	if end < 2 {
 		return false
 	}
@@ -137,24 +150,27 @@ func isReference(b []byte) bool {
 }
 
 func (x *extractor) char(name string) {
-	x.out = append(x.out, encapsulatedChars[name]...)
+	x.out.copy([]byte(encapsulatedChars[name]))
 }
 
-func (x *extractor) word(t token) {
-	if string(t.text) == "objattph" {
+func (x *extractor) word(c *control, _ token) {
+	if c.name == "objattph" {
 		// [MS-OXRTFEX] 2.2.3.4: the next attachment belongs here, in place of
 		// the one character that follows.
-		x.out = append(x.out, objectMark...)
+		if len(x.out.marks) < maxObjects {
+			x.out.mark()
+		}
 		x.r.dropPlaceholder()
 	}
 }
 
+func (x *extractor) opened()       {}
 func (x *extractor) closed(*state) {}
 
 // dropPlaceholder skips the blank that follows \objattph for readers that do
 // not know it.
 func (r *reader) dropPlaceholder() {
-	rest := r.lex.src[r.lex.pos:]
+	rest := r.lex.rest()
 	switch {
 	case bytes.HasPrefix(rest, []byte(`\'20`)):
 		r.lex.pos += 4

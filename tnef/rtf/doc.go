@@ -33,8 +33,14 @@ type Options struct {
 	// Codepage is used where the document names none (no \ansicpg): commonly
 	// PidTagInternetCodepage or PidTagMessageCodepage. 0 means 1252.
 	Codepage int
-	// MaxOutput caps HTML, Text and the data of all Pictures, each, in bytes;
-	// the cap is kept to within one piece of text. 0 means 64 MiB.
+	// Charset is what the meta elements of encapsulated HTML are made to
+	// declare (see SetMetaCharset): "utf-8", since that is what it is converted
+	// to. "" leaves them as they were.
+	Charset string
+	// MaxOutput caps HTML, Text and the data of Pictures together, in bytes;
+	// pictures get half of it at most, and the cap is kept to within one piece
+	// of text or row of a table. About twice as much is allocated on the way.
+	// 0 means 64 MiB.
 	MaxOutput int
 	// ContentID names the picture with the given index (from 0), without angle
 	// brackets. nil gives "imageNNN.<checksum>@rtf".

@@ -1,14 +1,12 @@
 package rtf
 
 import (
-	"io"
 	"slices"
 	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
 
-	"golang.org/x/net/html"
 	"golang.org/x/net/html/atom"
 
 	"github.com/coexist-mail/coexist/tnef/textenc"
@@ -23,60 +21,36 @@ const maxHTMLDepth = 1000
 // quotations with "> ", images as their alternative text; no scripts, styles,
 // comments or hidden elements. Characters in Wingdings and its like become the
 // Unicode characters that they show.
+//
+// The text is at most as long as the document, plus 64 KiB: only documents that
+// are made to grow (rules, quotations and lists without content) are cut.
 func HTMLToText(document string) string {
+	text, _ := HTMLToTextLimit(document, len(document)+64<<10)
+	return text
+}
+
+// HTMLToTextLimit is HTMLToText that stops once there are about limit bytes of
+// text; cut tells whether it did. About twice as much is allocated on the way.
+func HTMLToTextLimit(document string, limit int) (text string, cut bool) {
 	c := textConverter{}
-	z := html.NewTokenizer(strings.NewReader(document))
-	for {
-		switch z.Next() {
-		case html.ErrorToken:
-			if z.Err() == io.EOF || z.Err() != nil {
-				return c.out.finish()
-			}
-		case html.TextToken:
-			c.text(z.Text())
-		case html.StartTagToken, html.SelfClosingTagToken:
-			name, more := z.TagName()
-			c.start(atom.Lookup(name), string(name), attributes(z, more))
-		case html.EndTagToken:
-			name, _ := z.TagName()
-			c.end(atom.Lookup(name), string(name))
+	z := htmlScanner{doc: document}
+	c.out.limit = limit
+	for !c.out.full() {
+		p := z.next()
+		switch p.kind {
+		case htmlEnd:
+			return c.out.finish(), false
+		case htmlText:
+			c.text(p.text, true)
+		case htmlRawText:
+			c.text(p.text, false)
+		case htmlStartTag:
+			c.start(atom.Lookup([]byte(p.name)), p.name, &p.attr)
+		case htmlEndTag:
+			c.end(atom.Lookup([]byte(p.name)), p.name)
 		}
 	}
-}
-
-// attrs are the attributes of an element that HTMLToText looks at.
-type attrs struct {
-	href, alt, style, class, face, value, start, kind string
-	hidden                                            bool
-}
-
-func attributes(z *html.Tokenizer, more bool) attrs {
-	var a attrs
-	for more {
-		var key, val []byte
-		key, val, more = z.TagAttr()
-		switch string(key) {
-		case "href":
-			a.href = string(val)
-		case "alt":
-			a.alt = string(val)
-		case "style":
-			a.style = strings.ToLower(string(val))
-		case "class":
-			a.class = string(val)
-		case "face":
-			a.face = string(val)
-		case "value":
-			a.value = string(val)
-		case "start":
-			a.start = string(val)
-		case "type":
-			a.kind = string(val)
-		case "hidden":
-			a.hidden = true
-		}
-	}
-	return a
+	return c.out.finish(), true
 }
 
 // invisible are the elements whose content is not part of the text.
@@ -102,7 +76,7 @@ type textConverter struct {
 	skipDepth int
 	pre       int
 	lists     []textList
-	links     []textLink
+	links     []string // the addresses of the open links
 	fonts     []string // of the open span and font elements; "" for ordinary ones
 	gaps      []int    // distances of the open p elements
 }
@@ -113,17 +87,23 @@ type textList struct {
 	typ     byte
 }
 
-// textLink is an open link.
-type textLink struct {
-	href string
-	from int // where its text begins in the output
-}
-
-func (c *textConverter) text(b []byte) {
+// text takes text, with character references in it unless it is raw.
+func (c *textConverter) text(s string, references bool) {
 	if c.skipTag != "" {
 		return
 	}
-	s := string(b)
+	c.out.cr = false
+	if !references {
+		c.write(s)
+		return
+	}
+	unescapeTo(s, c.write)
+}
+
+func (c *textConverter) write(s string) {
+	if c.out.full() {
+		return
+	}
 	if n := len(c.fonts); n > 0 && c.fonts[n-1] != "" {
 		font := c.fonts[n-1]
 		s = strings.Map(func(r rune) rune {
@@ -156,7 +136,7 @@ var void = map[atom.Atom]bool{
 	atom.Area: true, atom.Base: true, atom.Col: true, atom.Embed: true, atom.Source: true, atom.Wbr: true, atom.Param: true,
 }
 
-func (c *textConverter) start(tag atom.Atom, name string, a attrs) {
+func (c *textConverter) start(tag atom.Atom, name string, a *attrs) {
 	if c.skipped(name, 1) {
 		return
 	}
@@ -186,7 +166,8 @@ func (c *textConverter) start(tag atom.Atom, name string, a attrs) {
 		}
 	case atom.A:
 		c.endLink()
-		c.links = append(c.links, textLink{href: strings.TrimSpace(a.href), from: c.out.mark()})
+		c.links = append(c.links, strings.TrimSpace(a.href))
+		c.out.capture()
 	case atom.Pre:
 		c.pre++
 	case atom.Blockquote:
@@ -220,7 +201,7 @@ func hides(style string) bool {
 
 // openParagraph returns how many line ends stand around a paragraph. Outlook
 // writes each line as a paragraph without margins.
-func (c *textConverter) openParagraph(a attrs) int {
+func (c *textConverter) openParagraph(a *attrs) int {
 	n := 2
 	for _, class := range []string{"MsoNormal", "MsoPlainText", "MsoListParagraph", "MsoNoSpacing"} {
 		if strings.HasPrefix(strings.Trim(a.class, `"'`), class) {
@@ -240,7 +221,7 @@ func (c *textConverter) openParagraph(a attrs) int {
 
 // font returns the symbol font that an element sets, or that is already set
 // when it says nothing of fonts; "" for an ordinary font.
-func (c *textConverter) font(a attrs) string {
+func (c *textConverter) font(a *attrs) string {
 	family := a.face
 	if i := strings.Index(a.style, "font-family"); i >= 0 {
 		_, family, _ = strings.Cut(a.style[i:], ":")
@@ -266,10 +247,12 @@ func (c *textConverter) pushList(l textList) {
 	}
 }
 
-func orderedList(a attrs) textList {
+func orderedList(a *attrs) textList {
 	l := textList{ordered: true, next: 1, typ: '1'}
-	if n, err := strconv.Atoi(a.start); err == nil {
-		l.next = n
+	if a.start != "" {
+		if n, err := strconv.Atoi(a.start); err == nil {
+			l.next = n
+		}
 	}
 	if len(a.kind) == 1 && strings.Contains("1aAiI", a.kind) {
 		l.typ = a.kind[0]
@@ -277,16 +260,20 @@ func orderedList(a attrs) textList {
 	return l
 }
 
-func (c *textConverter) item(a attrs) {
+func (c *textConverter) item(a *attrs) {
 	depth := max(0, min(len(c.lists)-1, 8))
-	c.out.write(strings.Repeat("\u00A0\u00A0", depth), false)
+	for range depth {
+		c.out.write("\u00A0\u00A0", false)
+	}
 	if len(c.lists) == 0 || !c.lists[len(c.lists)-1].ordered {
 		c.out.label("•\u00A0")
 		return
 	}
 	l := &c.lists[len(c.lists)-1]
-	if n, err := strconv.Atoi(a.value); err == nil {
-		l.next = n
+	if a.value != "" {
+		if n, err := strconv.Atoi(a.value); err == nil {
+			l.next = n
+		}
 	}
 	c.out.label(listKind{ordered: true, typ: l.typ}.number(l.next) + ".\u00A0")
 	l.next++
@@ -329,36 +316,51 @@ func (c *textConverter) endLink() {
 	if n == 0 {
 		return
 	}
-	l := c.links[n-1]
+	href := c.links[n-1]
 	c.links = c.links[:n-1]
-	scheme, _, _ := strings.Cut(l.href, ":")
+	text, whole := c.out.captured()
+	scheme, _, _ := strings.Cut(href, ":")
 	if !slices.Contains([]string{"http", "https", "ftp", "mailto", "tel", "file", "notes"}, strings.ToLower(scheme)) {
 		return
 	}
-	if text := c.out.since(l.from); strings.TrimSpace(text) == "" || sameLink(text, l.href) {
+	if strings.TrimSpace(text) == "" || whole && sameLink(text, href) {
 		return
 	}
-	c.out.write(" <"+strings.TrimPrefix(l.href, "mailto:")+">", false)
+	c.out.write(" <"+strings.TrimPrefix(href, "mailto:")+">", false)
 }
 
 // textWriter writes lines of text: it joins blanks, and counts line ends.
 type textWriter struct {
-	out   []byte
-	ends  int  // line ends at the end of out
-	blank bool // a blank is due before the next character
-	line  bool // something was written on this line
+	out   output
+	limit int
+	end   int    // where the last character that can be seen ends
+	space []byte // hard blanks and tabs that are due before the next character
+	ends  int    // line ends at the end of out
+	blank bool   // a blank is due before the next character
+	line  bool   // something was written on this line
+	cr    bool   // the last character was a CR
 	quote int
 
-	labelled bool // the line holds nothing but the label of a list item
+	labelled bool   // the line holds nothing but the label of a list item
+	link     []byte // the beginning of the text of the open link
+	inLink   bool
 }
 
 const lineEnd = "\r\n"
 
-// mark returns the place where the next character will stand, for since.
-func (w *textWriter) mark() int { return len(w.out) }
+// full reports that enough was written.
+func (w *textWriter) full() bool { return w.out.len()+len(w.space) > w.limit }
 
-func (w *textWriter) since(mark int) string {
-	return string(w.out[min(mark, len(w.out)):])
+// maxLinkText is how much of a link's text is compared with its address.
+const maxLinkText = 2048
+
+// capture begins to keep the text of a link.
+func (w *textWriter) capture() { w.link, w.inLink = w.link[:0], true }
+
+// captured returns the text since capture, and whether that is all of it.
+func (w *textWriter) captured() (text string, whole bool) {
+	w.inLink = false
+	return string(w.link), len(w.link) < maxLinkText
 }
 
 // lines makes sure that n line ends stand before what follows.
@@ -369,7 +371,7 @@ func (w *textWriter) lines(n int) {
 	if w.line {
 		w.newline()
 	}
-	if len(w.out) == 0 {
+	if w.out.len() == 0 {
 		return
 	}
 	for w.ends < n {
@@ -382,10 +384,8 @@ func (w *textWriter) newline() {
 	if w.quote > 0 && !w.line {
 		w.prefix()
 	}
-	for n := len(w.out); n > 0 && (w.out[n-1] == ' ' || w.out[n-1] == '\t'); n = len(w.out) {
-		w.out = w.out[:n-1]
-	}
-	w.out = append(w.out, lineEnd...)
+	w.space = w.space[:0] // no blanks at the ends of lines
+	w.out.copy([]byte(lineEnd))
 	w.ends++
 	w.line, w.blank, w.labelled = false, false, false
 }
@@ -401,13 +401,16 @@ func (w *textWriter) paragraphEnd() {
 const maxQuote = 8
 
 func (w *textWriter) prefix() {
-	w.out = append(w.out, strings.Repeat("> ", min(w.quote, maxQuote))...)
+	if n := min(w.quote, maxQuote); n > 0 {
+		w.out.copy([]byte("> > > > > > > > "[:2*n-1]))
+		w.space = append(w.space[:0], ' ')
+	}
 }
 
 // cell begins a cell: a tab, where something stands before it.
 func (w *textWriter) cell() {
 	if w.line {
-		w.out = append(w.out, '\t')
+		w.space = append(w.space, '\t')
 		w.blank = false
 	}
 }
@@ -423,43 +426,81 @@ func (w *textWriter) label(s string) {
 func (w *textWriter) write(s string, pre bool) {
 	for _, r := range s {
 		switch {
-		case r == '\u00A0':
-			w.put(' ')
+		case r == '\u00A0', pre && r == ' ':
+			w.hardBlank(' ')
+		case pre && r == '\t':
+			w.hardBlank('\t')
+		case pre && (r == '\r' || r == '\n'):
+			if r == '\r' || !w.cr {
+				w.newline()
+			}
 		case r == '\r':
-			w.blank = w.blank || !pre && w.line
-		case pre && r == '\n':
-			w.newline()
+			w.blank = w.blank || w.line
 		case !pre && (r == ' ' || r == '\n' || r == '\t' || r == '\f'):
 			w.blank = w.blank || w.line
-		case r == '\u00AD' || r == '\u200B' || r == '\uFEFF' || r != '\t' && unicode.IsControl(r):
+		case r == '\u00AD' || r == '\u200B' || r == '\uFEFF' || unicode.IsControl(r):
 		default:
 			w.put(r)
+		}
+		w.cr = r == '\r'
+		if w.full() {
+			return
 		}
 	}
 }
 
-func (w *textWriter) put(r rune) {
+// begin begins a line, where none is begun.
+func (w *textWriter) begin() {
 	if !w.line {
+		w.space = w.space[:0]
 		w.prefix()
 		w.line = true
 		w.ends = 0
 		w.blank = false
 	}
-	if w.blank {
-		if n := len(w.out); w.out[n-1] != ' ' && w.out[n-1] != '\t' {
-			w.out = append(w.out, ' ')
-		}
-		w.blank = false
-	}
-	w.out = utf8.AppendRune(w.out, r)
 	w.labelled = false
+}
+
+func (w *textWriter) hardBlank(c byte) {
+	w.begin()
+	w.softBlank()
+	if w.space = append(w.space, c); len(w.space) >= maxSpace {
+		w.out.copy(w.space)
+		w.space = w.space[:0]
+	}
+}
+
+// maxSpace is how many blanks at the end of a line are taken off.
+const maxSpace = 256
+
+// softBlank writes the blank that is due, unless there is one already.
+func (w *textWriter) softBlank() {
+	if w.blank && len(w.space) == 0 {
+		w.space = append(w.space, ' ')
+	}
+	w.blank = false
+}
+
+func (w *textWriter) put(r rune) {
+	w.begin()
+	w.softBlank()
+	var char [utf8.UTFMax]byte
+	c := utf8.AppendRune(char[:0], r)
+	if w.inLink && len(w.link) < maxLinkText {
+		w.link = append(append(w.link, w.space...), c...)
+	}
+	w.out.copy(w.space)
+	w.out.copy(c)
+	w.space = w.space[:0]
+	w.end = w.out.len()
 }
 
 // finish returns the text, with one line end at its end.
 func (w *textWriter) finish() string {
-	s := strings.TrimRight(string(w.out), " \t\r\n")
-	if s == "" {
+	if w.end == 0 {
 		return ""
 	}
-	return s + lineEnd
+	w.out.cut(w.end)
+	w.out.copy([]byte(lineEnd))
+	return w.out.join("")
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"slices"
 )
 
 // The numbers of [MS-OXRTFCP] 2.1.3.
@@ -56,46 +57,75 @@ func (h header) contents(src []byte) []byte {
 // warnings and what could be read is returned. The error wraps
 // ErrNotCompressedRTF when src has no header to go by.
 func Decompress(src []byte, max int) (rtf []byte, warnings []string, err error) {
+	p, err := openPacked(src)
+	if err != nil {
+		return nil, nil, err
+	}
+	if p.z == nil {
+		return limit(p.plain, max), p.warnings, nil
+	}
+	rtf = p.z.inflateAll(int(min(p.rawSize, 1<<30)), max)
+	if max > 0 && len(rtf) > max {
+		return rtf[:max], append(p.warnings, fmt.Sprintf("compressed RTF: cut at %d bytes", max)), nil
+	}
+	if w := p.z.verdict(p.header); w != "" {
+		p.warnings = append(p.warnings, w)
+	}
+	return rtf, p.warnings, nil
+}
+
+// packed is a PidTagRtfCompressed value that is ready to be read: either plain
+// RTF, or tokens.
+type packed struct {
+	header
+	plain    []byte
+	z        *inflater
+	warnings []string
+}
+
+func openPacked(src []byte) (packed, error) {
 	if bytes.HasPrefix(src, []byte(`{\rtf`)) {
-		return limit(src, max), []string{"RTF is stored without the compression header"}, nil
+		return packed{plain: src, warnings: []string{"RTF is stored without the compression header"}}, nil
 	}
 	if len(src) < headerSize {
-		return nil, nil, fmt.Errorf("%w: %d bytes are less than its header", ErrNotCompressedRTF, len(src))
+		return packed{}, fmt.Errorf("%w: %d bytes are less than its header", ErrNotCompressedRTF, len(src))
 	}
-	h := parseHeader(src)
-	body := h.contents(src)
-	warn := func(format string, args ...any) {
-		warnings = append(warnings, fmt.Sprintf(format, args...))
+	p := packed{header: parseHeader(src)}
+	if uint64(p.compSize)+4 != uint64(len(src)) {
+		p.warn("compressed RTF: header says %d bytes, there are %d", uint64(p.compSize)+4, len(src))
 	}
-	if uint64(h.compSize)+4 != uint64(len(src)) {
-		warn("compressed RTF: header says %d bytes, there are %d", uint64(h.compSize)+4, len(src))
-	}
-	switch h.compType {
+	switch p.compType {
 	case compMELA:
-		rtf = src[headerSize:]
-		if uint64(h.rawSize) < uint64(len(rtf)) {
-			rtf = rtf[:h.rawSize]
-		} else if uint64(h.rawSize) > uint64(len(rtf)) {
-			warn("uncompressed RTF: %d of %d bytes are there", len(rtf), h.rawSize)
+		p.plain = src[headerSize:]
+		if uint64(p.rawSize) < uint64(len(p.plain)) {
+			p.plain = p.plain[:p.rawSize]
+		} else if uint64(p.rawSize) > uint64(len(p.plain)) {
+			p.warn("uncompressed RTF: %d of %d bytes are there", len(p.plain), p.rawSize)
 		}
-		return limit(rtf, max), warnings, nil
 	case compLZFu:
+		if got := checksum(p.contents(src)); got != p.crc {
+			p.warn("compressed RTF: checksum is %08X, header says %08X", got, p.crc)
+		}
+		p.z = &inflater{src: src[headerSize:]}
 	default:
-		return nil, nil, fmt.Errorf("%w: unknown type 0x%08X", ErrNotCompressedRTF, h.compType)
+		return packed{}, fmt.Errorf("%w: unknown type 0x%08X", ErrNotCompressedRTF, p.compType)
 	}
-	if got := checksum(body); got != h.crc {
-		warn("compressed RTF: checksum is %08X, header says %08X", got, h.crc)
-	}
-	rtf, ended := inflate(src[headerSize:], int(min(h.rawSize, 1<<30)), max)
+	return p, nil
+}
+
+func (p *packed) warn(format string, args ...any) {
+	p.warnings = append(p.warnings, fmt.Sprintf(format, args...))
+}
+
+// verdict compares what was read with what the header says; "" when they agree.
+func (z *inflater) verdict(h header) string {
 	switch {
-	case max > 0 && len(rtf) == max && !ended:
-		warn("compressed RTF: cut at %d bytes", max)
-	case !ended:
-		warn("compressed RTF ends early, after %d of %d bytes", len(rtf), h.rawSize)
-	case uint64(len(rtf)) != uint64(h.rawSize):
-		warn("compressed RTF: header says %d bytes of RTF, there are %d", h.rawSize, len(rtf))
+	case !z.ended:
+		return fmt.Sprintf("compressed RTF ends early, after %d of %d bytes", z.total, h.rawSize)
+	case uint64(z.total) != uint64(h.rawSize):
+		return fmt.Sprintf("compressed RTF: header says %d bytes of RTF, there are %d", h.rawSize, z.total)
 	}
-	return rtf, warnings, nil
+	return ""
 }
 
 func limit(b []byte, max int) []byte {
@@ -111,58 +141,108 @@ func checksum(b []byte) uint32 {
 	return ^crc32.Update(^uint32(0), crc32.IEEETable, b)
 }
 
-// inflate decompresses LZFu tokens ([MS-OXRTFCP] 2.2.3). ended tells that the
-// end marker was found. hint is how long the result claims to be.
+// inflater decompresses LZFu tokens ([MS-OXRTFCP] 2.2.3), piece by piece.
 //
-// The dictionary is a ring of the last 4096 bytes written, so the output, with
-// the ring's first state put before it, serves as the dictionary itself.
-func inflate(src []byte, hint, max int) (out []byte, ended bool) {
-	most := len(src) * (maxMatch + 1) / 2 // two bytes give at most 17
-	if max > 0 && most > max {
-		most = max
-	}
-	buf := make([]byte, dictSize, dictSize+min(hint, most)+maxMatch)
+// The dictionary is a ring of the last 4096 bytes written, so the output
+// itself serves as the dictionary: it follows the ring's first state in one
+// buffer (newWindow), whose last 4096 bytes must stay there between two pieces.
+type inflater struct {
+	src   []byte
+	pos   int
+	total int  // bytes written so far
+	ended bool // the end marker was read
+}
+
+// groupMax is the most that one control byte's tokens can write.
+const groupMax = 8 * maxMatch
+
+// newWindow returns a buffer that holds the first state of the dictionary and
+// has room for size bytes after it.
+func newWindow(size int) []byte {
+	buf := make([]byte, dictSize, dictSize+max(size, groupMax))
 	copy(buf[dictSize-len(presetDict):], presetDict)
-	stop := dictSize + most
-	pos := 0
-	for pos < len(src) {
+	return buf
+}
+
+// done reports that nothing more will come.
+func (z *inflater) done() bool { return z.ended || z.pos >= len(z.src) }
+
+// rest is the most that may still come.
+func (z *inflater) rest() int {
+	if z.ended {
+		return 0
+	}
+	return (len(z.src)-z.pos)*(maxMatch-1)/2 + groupMax // two bytes and a bit give 17
+}
+
+// inflate appends to buf as long as the tokens of a whole control byte fit into
+// its capacity, which it never grows.
+func (z *inflater) inflate(buf []byte) []byte {
+	before := len(buf)
+	src, pos := z.src, z.pos
+	// The ring's write position is 207 when nothing but the preset was written.
+	ring := z.total + len(presetDict) - len(buf)
+groups:
+	for pos < len(src) && !z.ended && cap(buf)-len(buf) >= groupMax {
 		control := src[pos]
 		pos++
-		if control == 0 && len(src)-pos >= 8 && len(buf)+8 <= stop { // eight literals at once
+		if control == 0 && len(src)-pos >= 8 { // eight literals at once
 			buf = append(buf, src[pos:pos+8]...)
 			pos += 8
 			continue
 		}
 		for bit := 0; bit < 8; bit++ {
 			if control&(1<<bit) == 0 {
-				if pos >= len(src) || len(buf) >= stop {
-					return buf[dictSize:], false
+				if pos >= len(src) {
+					break groups
 				}
 				buf = append(buf, src[pos])
 				pos++
 				continue
 			}
 			if len(src)-pos < 2 {
-				return buf[dictSize:], false
+				pos = len(src)
+				break groups
 			}
 			ref := int(src[pos])<<8 | int(src[pos+1])
 			pos += 2
-			length := ref&15 + minMatch
-			// The ring's write position is 207 when buf holds just the preset.
-			distance := (len(buf) + len(presetDict) - ref>>4) & (dictSize - 1)
+			distance := (ring + len(buf) - ref>>4) & (dictSize - 1)
 			if distance == 0 { // [MS-OXRTFCP] 2.2.3: the end marker
-				return buf[dictSize:], true
+				z.ended = true
+				break groups
 			}
-			if length > stop-len(buf) {
-				length = stop - len(buf)
-			}
-			buf = appendMatch(buf, distance, length)
-			if len(buf) >= stop && max > 0 && most == max {
-				return buf[dictSize:], false
-			}
+			buf = appendMatch(buf, distance, ref&15+minMatch)
 		}
 	}
-	return buf[dictSize:], false
+	z.pos = pos
+	z.total += len(buf) - before
+	return buf
+}
+
+// drain reads to the end of the tokens, for the sake of total and ended.
+func (z *inflater) drain() {
+	buf := newWindow(windowSize)
+	for !z.done() {
+		// What the tokens say does not matter any more, only how much it is.
+		buf = z.inflate(buf[:dictSize])
+	}
+}
+
+// inflateAll decompresses at most limit bytes; hint is how long the result
+// claims to be.
+func (z *inflater) inflateAll(hint, limit int) []byte {
+	most := z.rest()
+	if limit > 0 {
+		most = min(most, limit)
+	}
+	buf := newWindow(min(hint, most) + groupMax)
+	for {
+		buf = z.inflate(buf)
+		if n := len(buf) - dictSize; z.done() || limit > 0 && n > limit {
+			return buf[dictSize:]
+		}
+		buf = slices.Grow(buf, min(len(buf), z.rest())+groupMax)
+	}
 }
 
 // appendMatch appends length bytes from distance back; the two may overlap, in

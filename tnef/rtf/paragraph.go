@@ -35,9 +35,19 @@ type paragraph struct {
 	plain    []byte
 	link     *field // the link that html and plain are inside of
 	linkFrom int    // where its text begins in plain
+	linkCut  bool   // some of its text is no longer in plain
+
+	begun  *container // where the beginning of the paragraph was written
+	end    string     // what ends it in HTML
+	hollow bool       // nothing was written in it that can be seen
 }
 
-func (p *paragraph) empty() bool { return len(p.runs) == 0 && len(p.html.out) == 0 }
+// pieceSize is how much of a paragraph is collected, about, in bytes.
+const pieceSize = 16 << 10
+
+func (p *paragraph) empty() bool {
+	return p.begun == nil && len(p.runs) == 0 && len(p.html.out) == 0
+}
 
 func (p *paragraph) add(b []byte, f runFormat, link *field) {
 	if n := len(p.runs); n == 0 || p.runs[n-1].format != f || p.runs[n-1].link != link || p.runs[n-1].pict != isText {
@@ -66,9 +76,6 @@ func (p *paragraph) textOf(i int) []byte {
 // writeRuns turns the runs into HTML and text.
 func (x *renderer) writeRuns() {
 	p := &x.para
-	if len(p.html.out) == 0 {
-		p.html.blank = true // HTML drops blanks at the beginning of a paragraph
-	}
 	for i := range p.runs {
 		ru := &p.runs[i]
 		if ru.link != p.link {
@@ -99,7 +106,7 @@ func (x *renderer) writeRuns() {
 }
 
 func (p *paragraph) beginLink(f *field) {
-	p.link, p.linkFrom = f, len(p.plain)
+	p.link, p.linkFrom, p.linkCut = f, len(p.plain), false
 	if f != nil {
 		p.html.raw(`<a href="`, escapeAttr(f.href), `">`)
 	}
@@ -113,20 +120,9 @@ func (p *paragraph) endLink() {
 	}
 	p.link = nil
 	p.html.raw("</a>")
-	if text := string(p.plain[p.linkFrom:]); !sameLink(text, f.href) && !strings.HasPrefix(f.href, "#") {
+	if text := string(p.plain[p.linkFrom:]); (p.linkCut || !sameLink(text, f.href)) && !strings.HasPrefix(f.href, "#") {
 		p.plain = append(p.plain, " <"+strings.TrimPrefix(f.href, "mailto:")+">"...)
 	}
-}
-
-// takeParagraph returns the paragraph as HTML, without its own element, and as
-// text, and begins the next one.
-func (x *renderer) takeParagraph() (inner []byte, text string) {
-	x.writeRuns()
-	p := &x.para
-	p.endLink()
-	inner, text = p.html.out, string(p.plain)
-	p.html, p.plain = htmlWriter{}, p.plain[:0]
-	return inner, text
 }
 
 // image writes the element of a picture.
@@ -152,7 +148,7 @@ func (x *renderer) tags(f runFormat, inLink bool) (open, end string) {
 		return t[0], t[1]
 	}
 	open, end = x.makeTags(f, inLink)
-	if x.tagCache == nil || len(x.tagCache) > 1000 {
+	if x.tagCache == nil || len(x.tagCache) >= maxCached {
 		x.tagCache = make(map[tagKey][2]string)
 	}
 	x.tagCache[key] = [2]string{open, end}
@@ -224,13 +220,22 @@ func (x *renderer) fontFamily(n int) string {
 	return name
 }
 
+// color returns an entry of the colour table for CSS, "" for none.
 func (x *renderer) color(n int) string {
-	if n <= 0 || n >= len(x.r.colors) || !x.r.colors[n].set {
-		return ""
+	if c, ok := x.lookupColor(n); ok {
+		return c.css()
 	}
-	c := x.r.colors[n]
-	return fmt.Sprintf("#%02x%02x%02x", c.r, c.g, c.b)
+	return ""
 }
+
+func (x *renderer) lookupColor(n int) (color, bool) {
+	if n <= 0 || n >= len(x.r.colors) || !x.r.colors[n].set {
+		return color{}, false
+	}
+	return x.r.colors[n], true
+}
+
+func (c color) css() string { return fmt.Sprintf("#%02x%02x%02x", c.r, c.g, c.b) }
 
 // points returns a length in twips as CSS.
 func points(twips int) string {
@@ -245,30 +250,45 @@ const maxIndent = 31680
 
 func clampLength(n int) int { return max(-maxIndent, min(n, maxIndent)) }
 
-// css returns the style of a paragraph.
-func (p *paraFormat) css() string {
+// maxCached is how many styles are remembered.
+const maxCached = 1000
+
+// paraCSS returns the style of a paragraph.
+func (x *renderer) paraCSS(p *paraFormat) string {
+	key := *p
+	key.list, key.listLevel, key.level, key.inTable, key.pn = 0, 0, 0, false, nil
+	css, ok := x.cssCache[key]
+	if !ok {
+		css = x.makeParaCSS(&key)
+		if x.cssCache == nil || len(x.cssCache) >= maxCached {
+			x.cssCache = make(map[paraFormat]string)
+		}
+		x.cssCache[key] = css
+	}
+	return css
+}
+
+func (x *renderer) makeParaCSS(p *paraFormat) string {
 	var s strings.Builder
-	above, below, left, right := max(0, clampLength(p.above)), max(0, clampLength(p.below)), clampLength(p.left), clampLength(p.right)
+	length := func(n int32) int { return clampLength(int(n)) }
+	above, below, left, right := max(0, length(p.above)), max(0, length(p.below)), length(p.left), length(p.right)
 	switch {
 	case above == 0 && below == 0 && left == 0 && right == 0:
 		s.WriteString("margin:0")
 	default:
 		s.WriteString("margin:" + points(above) + " " + points(right) + " " + points(below) + " " + points(left))
 	}
-	if first := clampLength(p.first); first != 0 {
+	if first := length(p.first); first != 0 {
 		s.WriteString(";text-indent:" + points(first))
 	}
-	if p.align != "" && p.align != "left" {
-		s.WriteString(";text-align:" + string(p.align))
+	if a := p.align.css(p.rtl); a != "" {
+		s.WriteString(";text-align:" + a)
+	}
+	s.WriteString(x.bordersCSS(x.boxes.get(p.borders)))
+	if c := x.color(int(p.shade)); c != "" && c != "#ffffff" {
+		s.WriteString(";background-color:" + c)
 	}
 	return s.String()
-}
-
-func (p *paraFormat) dir() string {
-	if p.rtl {
-		return ` dir="rtl"`
-	}
-	return ""
 }
 
 // htmlWriter writes text as HTML.

@@ -16,7 +16,11 @@ type pict struct {
 	scaleX, scaleY        int // per cent, 0 for 100
 	bitsPixel, planes     int // of a device-dependent bitmap
 	widthBytes            int
-	data                  []byte
+	pieces                [][]byte // the data as they came, but for the last piece
+	data                  []byte   // the last piece; in the end, all
+	size                  int      // bytes in pieces
+	limit                 int      // more than this are not kept
+	tooLarge              bool
 	nibble                byte
 	half                  bool // nibble is the first digit of a byte
 }
@@ -38,13 +42,33 @@ func pictSize(of func(p *pict) *int) func(x *renderer, t token) {
 	}
 }
 
+// beginPicture begins a picture, unless there were too many.
+func (x *renderer) beginPicture() {
+	x.r.st.pict = nil
+	if x.picts++; len(x.pictures) >= maxPictures || x.picts > 2*maxPictures {
+		x.r.warn(picturesLeftOut)
+		return
+	}
+	x.r.st.pict = &pict{limit: x.pictRoom()}
+}
+
+const picturesLeftOut = "pictures are left out: there are more than allowed"
+
+// hexDigits are the values of hexadecimal digits, -1 for other bytes.
+var hexDigits = func() (v [256]int8) {
+	for i := range v {
+		v[i] = int8(hexValue(byte(i)))
+	}
+	return v
+}()
+
 // hex takes hexadecimal data.
 func (p *pict) hex(b []byte) {
-	if p == nil {
+	if p == nil || !p.room(len(b)/2+1) {
 		return
 	}
 	for _, c := range b {
-		v := hexValue(c)
+		v := hexDigits[c]
 		if v < 0 {
 			continue
 		}
@@ -59,9 +83,40 @@ func (p *pict) hex(b []byte) {
 
 // binary takes the data of \bin.
 func (p *pict) binary(b []byte) {
-	if p != nil {
+	if p != nil && p.room(len(b)) {
 		p.data = append(p.data, b...)
 	}
+}
+
+// room makes room for n bytes, without copying what is there; false when that is
+// more than the limit.
+func (p *pict) room(n int) bool {
+	if p.tooLarge || p.size+len(p.data)+n > p.limit {
+		p.tooLarge, p.pieces, p.data = true, nil, nil
+		return false
+	}
+	if cap(p.data)-len(p.data) < n {
+		const smallest, largest = 256, 256 << 10
+		next := make([]byte, 0, max(n, min(max(p.size+len(p.data), smallest), largest)))
+		if len(p.data) > 0 {
+			p.pieces = append(p.pieces, p.data)
+			p.size += len(p.data)
+		}
+		p.data = next
+	}
+	return true
+}
+
+// join puts the pieces together.
+func (p *pict) join() {
+	if len(p.pieces) == 0 {
+		return
+	}
+	all := make([]byte, 0, p.size+len(p.data))
+	for _, piece := range p.pieces {
+		all = append(all, piece...)
+	}
+	p.data, p.pieces = append(all, p.data...), nil
 }
 
 // extensions names files by media type.
@@ -76,13 +131,14 @@ const maxPictures = 2000
 // addPicture puts a picture into the paragraph.
 func (x *renderer) addPicture(p *pict) {
 	st := &x.r.st
-	if len(p.data) == 0 || st.dest == destSkip || st.char.hidden {
+	if p.tooLarge {
+		x.r.warn(picturesLeftOut)
 		return
 	}
-	if x.pictSize+len(p.data) > x.opt.MaxOutput || len(x.pictures) >= maxPictures {
-		x.r.warn("pictures are left out: there are more than allowed")
+	if p.size+len(p.data) == 0 || st.dest == destSkip || st.char.hidden {
 		return
 	}
+	p.join()
 	mime, data := p.file()
 	if mime == "" {
 		x.r.warn("a picture of an unknown kind is left out")
@@ -96,9 +152,19 @@ func (x *renderer) addPicture(p *pict) {
 		pic.ContentID = fmt.Sprintf("image%03d.%08x@rtf", n+1, crc32.ChecksumIEEE(data))
 	}
 	x.pictures = append(x.pictures, pic)
-	x.pictSize += len(data)
+	x.pictSize += pictCost(len(data))
+	x.measure()
 	x.sizes = append(x.sizes, [2]int{pixels(p.goalWidth, p.scaleX), pixels(p.goalHeight, p.scaleY)})
 	x.para.addPicture(n, st.field.link())
+}
+
+// pictCost is what a picture counts for: some are copied once more to become
+// files.
+func pictCost(n int) int { return n + n/2 }
+
+// pictRoom is how large the next picture may be.
+func (x *renderer) pictRoom() int {
+	return max(0, min(x.opt.MaxOutput/2-x.pictSize, x.budget-x.used)) * 2 / 3
 }
 
 // pixels converts twips, scaled by per cent, to the 96 pixels an inch of CSS.

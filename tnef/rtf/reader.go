@@ -22,17 +22,21 @@ const (
 type destination uint8
 
 const (
-	destBody    destination = iota
-	destSkip                // nothing inside counts, whatever it says
-	destQuiet               // text is ignored, but groups inside may be visible again
-	destFonts               // \fonttbl
-	destColors              // \colortbl
-	destHTMLTag             // \*\htmltag: a piece of the original HTML
-	destLabel               // \pntext and \listtext: the bullet or number of a paragraph
-	destInst                // \fldinst: the instruction of a field
-	destPict                // \pict: hexadecimal picture data
-	destName                // \sn: the name of a property of a drawing
-	destValue               // \sv: its value
+	destBody     destination = iota
+	destSkip                 // nothing inside counts, whatever it says
+	destQuiet                // text is ignored, but groups inside may be visible again
+	destFonts                // \fonttbl
+	destColors               // \colortbl
+	destHTMLTag              // \*\htmltag: a piece of the original HTML
+	destLabel                // \pntext and \listtext: the bullet or number of a paragraph
+	destInst                 // \fldinst: the instruction of a field
+	destPict                 // \pict: hexadecimal picture data
+	destName                 // \sn: the name of a property of a drawing
+	destValue                // \sv: its value
+	destStyles               // \stylesheet
+	destLists                // \listtable, \listoverridetable and all inside
+	destListText             // \leveltext: what stands before an item, as bytes
+	destNone                 // not a destination
 )
 
 // state is what a group saves and restores.
@@ -43,10 +47,14 @@ type state struct {
 	uc      int // \ucN: how many characters stand in for a \u
 	char    charFormat
 	para    paraFormat
-	field   *field
-	pict    *pict
-	note    bool // inside \footnote
-	page    bool // inside \background: the drawing behind the whole document
+	// paraStyle and charStyle are one more than the number of the paragraph
+	// style, markStyle of the character style, whose formatting was only
+	// referred to so far; 0 for none.
+	paraStyle, charStyle, markStyle int32
+	field                           *field
+	pict                            *pict
+	note                            bool // inside \footnote
+	page                            bool // inside \background: the drawing behind the whole document
 }
 
 // font is an entry of the font table.
@@ -65,8 +73,11 @@ type sink interface {
 	// char takes a character that a control word or symbol stands for, in the
 	// words of RTF ("par", "emdash", "~").
 	char(name string)
-	// word takes the control words that the reader does not know itself.
-	word(t token)
+	// word takes the control words that the reader does not act upon alone; c
+	// is nil for those that nobody here knows.
+	word(c *control, t token)
+	// opened tells that a group begins.
+	opened()
 	// closed tells that a group ended; old is the state that it had.
 	closed(old *state)
 	// full reports that enough was written.
@@ -80,10 +91,11 @@ type reader struct {
 	out   sink
 	st    state
 	stack []state
-	over  int // groups beyond maxDepth
+	old   state // of the group that ended last
+	over  int   // groups beyond maxDepth
 
-	dests    map[string]destination // which groups this kind of reading knows
-	symbolCP int                    // the code page of text in symbol fonts
+	dest     func(*control) destination // which groups this kind of reading knows
+	symbolCP int                        // the code page of text in symbol fonts
 	docCP    int
 	defFont  int
 	fonts    map[int]font
@@ -91,22 +103,28 @@ type reader struct {
 	starred  bool // \* stood before this token
 	opening  bool // nothing but \* stood in this group yet
 	skip     int  // characters still to be skipped after \u
+	skipBin  bool // the data of \bin are skipped
 	high     rune // a high surrogate that waits for its other half
 	warnings []string
 
 	pending    []byte // text that is not decoded yet
 	pendingCP  int
-	pendingRaw bool // all of pending stood unescaped
+	pendingRaw bool          // all of pending stood unescaped
+	lead       bool          // pending ends in the first byte of two
+	pages      map[int]*page // what was found out about code pages
+	scratch    []byte        // decoded text on its way to the sink
+	spent      int           // bytes that decoding has allocated, about
 
 	table tableParser
 }
 
-func newReader(src []byte, opt Options, dests map[string]destination) *reader {
+func newReader(lex lexer, opt Options, dest func(*control) destination) *reader {
 	cp := opt.Codepage
 	if cp == 0 || !textenc.ASCIISuperset(cp) {
 		cp = textenc.Windows1252
 	}
-	r := &reader{lex: lexer{src: src}, dests: dests, docCP: cp, symbolCP: textenc.Windows1252, defFont: noFont, fonts: make(map[int]font)}
+	r := &reader{lex: lex, dest: dest, docCP: cp, symbolCP: textenc.Windows1252, defFont: noFont,
+		fonts: make(map[int]font), pages: make(map[int]*page)}
 	r.st = state{font: noFont, uc: 1, char: plainFormat}
 	return r
 }
@@ -122,6 +140,9 @@ func (r *reader) warn(msg string) {
 	}
 }
 
+// bodyCut is the warning of a result that is not complete.
+const bodyCut = "the body is cut: it is larger than allowed"
+
 // run reads the document to its end.
 func (r *reader) run(out sink) {
 	r.out = out
@@ -131,6 +152,7 @@ func (r *reader) run(out sink) {
 		switch t.kind {
 		case tokEOF:
 			r.flush()
+			r.loneSurrogate()
 			if depth > 0 {
 				r.warn("RTF ends inside a group")
 			}
@@ -143,6 +165,7 @@ func (r *reader) run(out sink) {
 			depth--
 			if depth <= 0 {
 				r.flush()
+				r.loneSurrogate()
 				return
 			}
 			r.close()
@@ -155,7 +178,7 @@ func (r *reader) run(out sink) {
 			r.opening = false
 		}
 	}
-	r.warn("the body is cut: it is larger than allowed")
+	r.warn(bodyCut)
 }
 
 func blank(b []byte) bool {
@@ -169,6 +192,7 @@ func blank(b []byte) bool {
 
 func (r *reader) open() {
 	r.flush()
+	r.out.opened()
 	r.skip = 0
 	r.starred, r.opening = false, true
 	if len(r.stack) >= maxDepth {
@@ -190,13 +214,13 @@ func (r *reader) close() {
 	if len(r.stack) == 0 {
 		return
 	}
-	old := r.st
+	r.old = r.st
 	r.st = r.stack[len(r.stack)-1]
 	r.stack = r.stack[:len(r.stack)-1]
-	if old.dest == destFonts {
+	if r.old.dest == destFonts {
 		r.table.endFont(r)
 	}
-	r.out.closed(&old)
+	r.out.closed(&r.old)
 }
 
 // token takes what is neither a brace nor inside a group to be skipped.
@@ -216,21 +240,34 @@ func (r *reader) token(t token) {
 	case tokSymbol:
 		r.symbol(t.char)
 	case tokBinary:
-		if r.skip > 0 {
-			r.skip--
-			return
-		}
-		if r.st.dest == destPict {
-			r.st.pict.binary(t.text)
-		}
+		r.binary(t)
 	case tokWord:
 		r.word(t)
 	}
 }
 
+// binary takes the data of \bin, or a piece of it. After \u it counts, with all
+// its data, as one character (the RTF specification, "Unicode RTF").
+func (r *reader) binary(t token) {
+	if !t.more {
+		r.skipBin = r.skip > 0
+		r.skip = max(0, r.skip-1)
+	}
+	if !r.skipBin && r.st.dest == destPict {
+		r.st.pict.binary(t.text)
+	}
+}
+
 // visible reports whether text counts here.
 func (r *reader) visible() bool {
-	return !r.st.htmlrtf && (r.st.dest == destBody || r.st.dest == destHTMLTag || r.st.dest == destLabel || r.st.dest == destInst)
+	if r.st.htmlrtf {
+		return false
+	}
+	switch r.st.dest {
+	case destBody, destHTMLTag, destLabel, destInst, destListText:
+		return true
+	}
+	return false
 }
 
 // codepage is the code page of the text that follows. Inside \htmltag it is
@@ -273,10 +310,8 @@ func (r *reader) text(b []byte) {
 		return
 	}
 	first := firstHigh(b)
-	if first < len(b) || len(r.pending) > 0 {
-		b = r.joinTrail(b, first)
-	}
 	if !r.visible() {
+		r.joinTrail(b, first)
 		return
 	}
 	if len(r.pending) == 0 && first == len(b) {
@@ -285,7 +320,10 @@ func (r *reader) text(b []byte) {
 		return
 	}
 	r.start(r.codepage(), true)
-	r.pending = append(r.pending, b...)
+	r.keep(b)
+	if r.lead {
+		r.takeTrail()
+	}
 }
 
 // firstHigh returns the index of the first byte above 0x7F, len(b) for none.
@@ -298,41 +336,105 @@ func firstHigh(b []byte) int {
 	return len(b)
 }
 
-// joinTrail adds to a run that ends in a lead byte the brace or backslash that
-// is its trail byte: a raw lead byte takes the next byte whatever it is (the
-// RTF specification, "Far East support"), except where an escape follows.
-func (r *reader) joinTrail(b []byte, first int) []byte {
-	cp := r.codepage()
-	src, pos := r.lex.src, r.lex.pos
-	if pos >= len(src) || first == len(b) || src[pos] != '\\' && src[pos] != '{' && src[pos] != '}' {
-		return b
+// joinTrail finds out, for text that nobody will see, whether it takes the next
+// byte with it.
+func (r *reader) joinTrail(b []byte, first int) {
+	p := r.page(r.codepage())
+	if p.leads == nil {
+		return
 	}
-	if src[pos] == '\\' && pos+1 < len(src) && src[pos+1] == '\'' {
-		return b
+	lead := false
+	for _, c := range b[first:] {
+		lead = !lead && p.leads[c]
 	}
-	i := first
-	for i < len(b) {
-		if textenc.IsLeadByte(cp, b[i]) {
-			i++
-		}
-		i++
+	if lead {
+		r.takeTrail()
 	}
-	if i == len(b) { // every lead byte has its trail
-		return b
+}
+
+// takeTrail takes a brace or backslash that is the trail byte of the lead byte
+// before it: a raw lead byte takes the next byte whatever it is (the RTF
+// specification, "Far East support"), except where an escape follows.
+func (r *reader) takeTrail() {
+	rest := r.lex.rest()
+	if len(rest) == 0 || rest[0] != '\\' && rest[0] != '{' && rest[0] != '}' || len(rest) > 1 && rest[0] == '\\' && rest[1] == '\'' {
+		return
+	}
+	if r.visible() {
+		r.keep(rest[:1])
 	}
 	r.lex.pos++
-	return append(b[:len(b):len(b)], src[pos])
 }
 
 // start makes pending ready for bytes in the code page.
 func (r *reader) start(cp int, raw bool) {
-	if len(r.pending) > 0 && (r.pendingCP != cp) {
+	if len(r.pending) > 0 && r.pendingCP != cp {
 		r.flush()
 	}
 	if len(r.pending) == 0 {
-		r.pendingCP, r.pendingRaw = cp, true
+		r.pendingCP, r.pendingRaw, r.lead = cp, true, false
 	}
 	r.pendingRaw = r.pendingRaw && raw
+}
+
+// maxPending is how much text is collected before it is decoded, in bytes.
+const maxPending = 16 << 10
+
+// keep adds to pending, decoding what is more than enough.
+func (r *reader) keep(b []byte) {
+	leads := r.page(r.pendingCP).leads
+	for len(b) > 0 {
+		n := min(len(b), maxPending-len(r.pending))
+		r.pending = append(r.pending, b[:n]...)
+		r.followLeads(leads, b[:n])
+		b = b[n:]
+		if len(r.pending) < maxPending {
+			return
+		}
+		whole := r.wholeCharacters(leads)
+		r.decode(r.pending[:whole])
+		r.pending = append(r.pending[:0], r.pending[whole:]...)
+		r.lead = false
+		r.followLeads(leads, r.pending)
+	}
+}
+
+// followLeads finds out whether pending ends in a lead byte, now that b was
+// added.
+func (r *reader) followLeads(leads *[256]bool, b []byte) {
+	if leads != nil {
+		for _, c := range b {
+			r.lead = !r.lead && leads[c]
+		}
+	}
+}
+
+// wholeCharacters is how much of pending can be decoded: neither a pair of bytes
+// nor, where it may be UTF-8, a sequence must be torn.
+func (r *reader) wholeCharacters(leads *[256]bool) int {
+	n := len(r.pending)
+	whole := n - partialRune(r.pending)
+	if leads == nil || utf8.Valid(r.pending[:whole]) {
+		return whole
+	}
+	if r.lead {
+		return n - 1
+	}
+	return n
+}
+
+// partialRune is how many bytes at the end begin a UTF-8 sequence that goes on
+// behind it.
+func partialRune(b []byte) int {
+	for n := 1; n < utf8.UTFMax && n <= len(b); n++ {
+		if c := b[len(b)-n]; utf8.RuneStart(c) {
+			if c >= utf8.RuneSelf && !utf8.FullRune(b[len(b)-n:]) {
+				return n
+			}
+			return 0
+		}
+	}
+	return 0
 }
 
 // put takes one byte of text that was escaped.
@@ -341,51 +443,103 @@ func (r *reader) put(c byte, raw bool) {
 		r.table.text(r, []byte{c})
 		return
 	}
+	if r.st.dest == destListText && c < ' ' { // a length, or the number of a level
+		r.flush()
+		r.out.write([]byte{c})
+		return
+	}
 	if !r.visible() || c == 0 {
 		return
 	}
 	r.start(r.codepage(), raw)
-	r.pending = append(r.pending, c)
+	r.keep([]byte{c})
 }
 
-// flush decodes and writes what is pending.
+// flush decodes and writes what is pending. A high surrogate goes on waiting:
+// its other half may stand behind a control word, or in a group of its own.
 func (r *reader) flush() {
-	r.loneSurrogate()
 	if len(r.pending) == 0 {
 		return
 	}
-	s := r.decodePending()
-	r.pending = r.pending[:0]
-	r.out.write([]byte(s))
+	r.loneSurrogate()
+	r.decode(r.pending)
+	r.pending, r.lead = r.pending[:0], false
 }
 
-func (r *reader) decodePending() string {
+// decode writes text of the code page of pending.
+func (r *reader) decode(b []byte) {
+	p := r.page(r.pendingCP)
+	r.scratch = r.scratch[:0]
 	switch {
 	case r.pendingCP == symbolPage:
-		return decodeSymbols(r.pending)
-	case len(r.pending) == 1 && textenc.IsLeadByte(r.pendingCP, r.pending[0]):
+		// As in Windows (CP_SYMBOL), byte XX is the private character U+F0XX.
+		for _, c := range b {
+			r.scratch = utf8.AppendRune(r.scratch, 0xF000+rune(c))
+		}
+	case len(b) == 1 && p.leads != nil && p.leads[b[0]]:
 		// Half a character: a western one, from a writer that forgot the font.
-		return textenc.Decode(textenc.Windows1252, r.pending)
+		r.scratch = append(r.scratch, textenc.Decode(textenc.Windows1252, b)...)
 	case r.pendingCP == textenc.UTF8:
-		return textenc.Decode(0, r.pending) // or 1252, where it is no UTF-8
-	case r.pendingRaw:
+		r.decoded(textenc.Decode(0, b), b) // or 1252, where it is no UTF-8
+	case r.pendingRaw && (p.single == nil || utf8.Valid(b)):
 		// RTF is a 7-bit format; raw bytes come from writers that may have
 		// forgotten to convert from UTF-8.
-		return textenc.DecodeGuess(r.pendingCP, r.pending)
+		r.decoded(textenc.DecodeGuess(r.pendingCP, b), b)
+	case p.single != nil:
+		for _, c := range b {
+			r.scratch = append(r.scratch, p.single[c]...)
+		}
+	default:
+		r.decoded(textenc.Decode(r.pendingCP, b), b)
 	}
-	return textenc.Decode(r.pendingCP, r.pending)
+	r.out.write(r.scratch)
 }
 
-// symbolPage is the code page of symbol fonts. As in Windows (CP_SYMBOL), byte
-// XX is the private character U+F0XX.
+// decoded takes the text that b was decoded to. A double-byte page is read in
+// several steps, for each of which there was a buffer.
+func (r *reader) decoded(s string, b []byte) {
+	r.scratch = append(r.scratch, s...)
+	r.spent += 3*len(b) + len(s)
+	if r.page(r.pendingCP).leads != nil {
+		r.spent += 2 * len(b)
+	}
+}
+
+// symbolPage is the code page of symbol fonts.
 const symbolPage = 42
 
-func decodeSymbols(b []byte) string {
-	out := make([]rune, len(b))
-	for i, c := range b {
-		out[i] = 0xF000 + rune(c)
+// page is what is known about a code page.
+type page struct {
+	leads  *[256]bool   // its lead bytes; nil where it has none
+	single *[256]string // the characters of a single-byte page; nil for others
+}
+
+// page returns what is known about a code page.
+func (r *reader) page(cp int) *page {
+	p := r.pages[cp]
+	if p == nil {
+		p = newPage(cp)
+		r.pages[cp] = p
 	}
-	return string(out)
+	return p
+}
+
+func newPage(cp int) *page {
+	p := &page{}
+	var leads [256]bool
+	for i := range leads {
+		if leads[i] = textenc.IsLeadByte(cp, byte(i)); leads[i] {
+			p.leads = &leads
+		}
+	}
+	if p.leads != nil || cp == textenc.UTF8 || !textenc.Known(cp) || !textenc.ASCIISuperset(cp) {
+		return p
+	}
+	p.single = new([256]string)
+	for i := range p.single {
+		p.single[i] = textenc.Decode(cp, []byte{byte(i)})
+	}
+	return p
 }
 
 // loneSurrogate writes U+FFFD for a high surrogate whose other half never came.
@@ -426,7 +580,8 @@ func (r *reader) unicode(n int) {
 	if c == 0 {
 		return
 	}
-	r.out.write(utf8.AppendRune(nil, c))
+	r.scratch = utf8.AppendRune(r.scratch[:0], c)
+	r.out.write(r.scratch)
 }
 
 // symbol takes a backslash with one character.
@@ -460,92 +615,73 @@ func (r *reader) emit(name string) {
 		return
 	}
 	r.flush()
+	r.loneSurrogate()
 	r.out.char(name)
-}
-
-// characters are the control words that stand for a character or a break.
-var characters = map[string]bool{
-	"par": true, "line": true, "lbr": true, "tab": true, "sect": true, "page": true, "column": true, "softline": true,
-	"lquote": true, "rquote": true, "ldblquote": true, "rdblquote": true, "bullet": true, "endash": true, "emdash": true,
-	"emspace": true, "enspace": true, "qmspace": true, "zwj": true, "zwnj": true, "zwbo": true, "zwnbo": true,
-	"ltrmark": true, "rtlmark": true,
-	"cell": true, "nestcell": true, "row": true, "nestrow": true,
-}
-
-// headerWords are the control words that the reader acts upon itself.
-var headerWords = map[string]func(r *reader, n int){
-	"ansicpg": func(r *reader, n int) {
-		if textenc.Known(n) && textenc.ASCIISuperset(n) {
-			r.docCP = n
-		}
-	},
-	"mac":  func(r *reader, _ int) { r.docCP = 10000 },
-	"pc":   func(r *reader, _ int) { r.docCP = 437 },
-	"pca":  func(r *reader, _ int) { r.docCP = 850 },
-	"deff": func(r *reader, n int) { r.defFont, r.st.font = n, n },
-	"uc":   func(r *reader, n int) { r.st.uc = max(0, min(n, 16)) },
-	"u":    func(r *reader, n int) { r.unicode(n) },
-	"f":    func(r *reader, n int) { r.st.font = n },
-	"af":   func(*reader, int) {},
-	"plain": func(r *reader, _ int) {
-		r.st.font, r.st.char = r.defFont, plainFormat
-	},
 }
 
 // word takes a control word.
 func (r *reader) word(t token) {
+	c := controls[string(t.text)]
 	starred, opening := r.starred, r.opening
 	r.starred = false
 	if r.skip > 0 {
-		if characters[string(t.text)] && len(t.text) > 4 { // \rquote and the like: a fallback
+		if c != nil && c.char && len(c.name) > 4 { // \rquote and the like: a fallback
 			r.skip--
 			return
 		}
 		r.skip = 0
 	}
 	if starred || opening {
-		if d, ok := r.dests[string(t.text)]; ok {
+		if d := r.destination(c); d != destNone {
 			r.flush()
-			r.enter(d, t)
+			r.enter(d, c, t)
 			return
 		}
-		if starred { // an optional destination that nobody here knows
+		if starred && !r.st.dest.keepsStarred(c) { // an optional destination that nobody here knows
 			r.st.dest = destSkip
 			return
 		}
 	}
-	if r.st.dest == destFonts || r.st.dest == destColors {
+	switch {
+	case r.st.dest == destFonts || r.st.dest == destColors:
 		r.table.word(r, t)
-		return
-	}
-	if string(t.text) == "htmlrtf" {
+	case r.st.dest == destStyles || r.st.dest == destLists:
+		r.out.word(c, t)
+	case c == nil:
 		r.flush()
-		r.st.htmlrtf = !t.hasParam || t.param != 0
-		return
-	}
-	if do, ok := headerWords[string(t.text)]; ok {
-		if string(t.text) != "u" {
+	case c.char:
+		r.emit(c.name)
+	case c.header != nil:
+		if !c.inText {
 			r.flush()
 		}
-		do(r, t.param)
-		return
+		c.header(r, t)
+	default:
+		r.flush()
+		r.out.word(c, t)
 	}
-	if characters[string(t.text)] {
-		r.emit(string(t.text))
-		return
+}
+
+// destination says what kind of group a control word begins, destNone for one
+// that begins none.
+func (r *reader) destination(c *control) destination {
+	if c == nil {
+		return destNone
 	}
-	r.flush()
-	r.out.word(t)
+	return r.dest(c)
+}
+
+// keepsStarred reports whether a starred control word belongs to what the group
+// around is for: {\*\cs10 Strong;} in the style sheet.
+func (d destination) keepsStarred(c *control) bool {
+	return d == destStyles && c != nil && c.style
 }
 
 // enter makes the rest of this group belong to a destination.
-func (r *reader) enter(d destination, t token) {
-	switch d {
-	case destPict:
-		r.st.pict = &pict{}
-	case destFonts, destColors:
+func (r *reader) enter(d destination, c *control, t token) {
+	if d == destFonts || d == destColors {
 		r.table = tableParser{}
 	}
 	r.st.dest = d
-	r.out.word(t)
+	r.out.word(c, t)
 }

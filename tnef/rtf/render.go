@@ -1,6 +1,7 @@
 package rtf
 
 import (
+	"bytes"
 	"fmt"
 	"strconv"
 	"strings"
@@ -10,9 +11,9 @@ import (
 
 // renderDests are the destinations that matter for rendering real RTF.
 var renderDests = map[string]destination{
-	"fonttbl": destFonts, "colortbl": destColors, "stylesheet": destSkip, "info": destSkip,
+	"fonttbl": destFonts, "colortbl": destColors, "stylesheet": destStyles, "info": destSkip,
 	"htmltag": destSkip, "mhtmltag": destSkip, "formatConverter": destSkip, "generator": destSkip,
-	"pntext": destLabel, "listtext": destLabel, "pn": destSkip,
+	"pntext": destLabel, "listtext": destLabel, "pn": destLists, "pntxta": destListText, "pntxtb": destListText,
 	"pict": destPict, "shppict": destBody, "nonshppict": destSkip,
 	"object": destQuiet, "result": destBody, "objdata": destSkip, "objclass": destSkip, "objname": destSkip,
 	"field": destBody, "fldinst": destInst, "fldrslt": destBody, "datafield": destSkip, "formfield": destSkip,
@@ -22,7 +23,8 @@ var renderDests = map[string]destination{
 	"header": destSkip, "headerl": destSkip, "headerr": destSkip, "headerf": destSkip,
 	"footer": destSkip, "footerl": destSkip, "footerr": destSkip, "footerf": destSkip,
 	"footnote": destBody, "annotation": destSkip, "atnid": destSkip, "atnauthor": destSkip,
-	"filetbl": destSkip, "listtable": destSkip, "listoverridetable": destSkip, "revtbl": destSkip, "rsidtbl": destSkip,
+	"filetbl": destSkip, "listtable": destLists, "listoverridetable": destLists, "listpicture": destSkip,
+	"leveltext": destListText, "levelnumbers": destSkip, "listname": destSkip, "liststylename": destSkip, "revtbl": destSkip, "rsidtbl": destSkip,
 	"private": destSkip, "themedata": destSkip, "colorschememapping": destSkip, "datastore": destSkip,
 	"latentstyles": destSkip, "bkmkstart": destSkip, "bkmkend": destSkip, "xe": destSkip, "tc": destSkip,
 	"comment": destSkip, "picprop": destSkip, "blipuid": destSkip, "template": destSkip,
@@ -51,18 +53,44 @@ type charFormat struct {
 // plainFormat is what \plain sets.
 var plainFormat = charFormat{size: 24}
 
-// align is a paragraph's alignment, as CSS says it; "" is the default.
-type align string
+// align is a paragraph's alignment.
+type align uint8
+
+const (
+	alignNone align = iota // the writer said nothing
+	alignLeft
+	alignCenter
+	alignRight
+	alignJustify
+)
+
+// css is the alignment as CSS says it; "" where it is the reader's default.
+func (a align) css(rtl bool) string {
+	switch {
+	case a == alignCenter:
+		return "center"
+	case a == alignJustify:
+		return "justify"
+	case a == alignRight && !rtl:
+		return "right"
+	case a == alignLeft && rtl:
+		return "left"
+	}
+	return ""
+}
 
 // paraFormat is how paragraphs look. Lengths are in twips, 1/20 point.
 type paraFormat struct {
+	left, right, first, above, below int32
+	list                             int32 // \ls: 0 for none
+	shade                            int16 // \cbpat: index in the colour table
+	listLevel                        uint8 // \ilvl
+	level                            uint8 // \itap: nesting of the table
 	align                            align
-	left, right, first, above, below int
 	rtl                              bool
 	inTable                          bool
-	level                            int // \itap: nesting of the table
-	list                             int // \ls: 0 for none
-	listLevel                        int // \ilvl
+	borders                          uint16     // index in renderer.boxes
+	pn                               *listLevel // \pn: the numbers of Word 95
 }
 
 // runFormat is the format of a run: characters and font.
@@ -78,24 +106,32 @@ type renderer struct {
 
 	para     paragraph
 	label    []byte // the bullet or number of the paragraph, from \pntext
+	labels   bool   // the document has those
 	base     runFormat
 	based    bool // base is the format of the first text
 	tagCache map[tagKey][2]string
+	cssCache map[paraFormat]string
 	body     container
 	levels   []*tableBuilder // the open tables, outermost first
 	row      *rowDef         // what \trowd and its followers said
 	rowUsed  bool            // rows refer to row: see def
+	edge     edge            // which border the next words are about
 	prop     string          // the property whose value comes next
 	page     string          // the colour of the page, "" for the reader's own
+	boxes    boxSet
+	lists    listTable
+	styles   styleSheet
 	pictures []Picture
 	sizes    [][2]int // width and height of the pictures, in pixels; 0 when unknown
 	pictSize int      // bytes in pictures
-	written  int      // bytes of output so far, about
+	objects  int      // \objattph so far
+	picts    int      // \pict groups so far
+	held     int      // bytes in open tables, with what they will cost
+	extra    int      // what the document needs beside its output, in bytes
+	used     int      // bytes of output so far, about: see measure
 	budget   int      // how many there may be
 
-	// What is finished of the body. Growing one slice would copy it again and
-	// again.
-	doneHTML, doneText [][]byte
+	html, text output // what is finished of the body
 }
 
 const (
@@ -106,24 +142,47 @@ const (
 	freeGrowth = 1 << 20
 	// cellWeight and so on are what a cell, a row and a table count for beside
 	// their text: markup and memory.
-	cellWeight  = 200
+	cellWeight  = 250
 	rowWeight   = 150
 	tableWeight = 800
-	// cellMarkup is about how long the markup of a cell is.
-	cellMarkup = 80
-	// chunkSize is how much of the body is collected before it counts as done.
-	chunkSize = 64 << 10
+	// fieldCost is what a field counts for beside its text.
+	fieldCost = 250
+	// maxObjects is how many attachments may have a place in the text.
+	maxObjects = 10_000
 )
 
-func render(src []byte, opt Options) Result {
-	r := newReader(src, opt, renderDests)
+// render renders a document of at most size bytes.
+func render(lex lexer, size int, opt Options) Result {
+	r := newReader(lex, opt, func(c *control) destination { return c.render })
 	r.symbolCP = symbolPage
-	x := &renderer{r: r, opt: opt, row: &rowDef{}, budget: min(opt.MaxOutput, len(src)*maxGrowth+freeGrowth)}
+	x := &renderer{r: r, opt: opt, row: &rowDef{}, budget: min(opt.MaxOutput, size*maxGrowth+freeGrowth)}
+	x.body.whole, x.para.html.blank = true, true
+	x.styles.init()
 	r.run(x)
 	return x.finish()
 }
 
-func (x *renderer) full() bool { return x.written > x.budget }
+func (x *renderer) full() bool { return x.used > x.budget }
+
+// measure finds out how much there is by now.
+func (x *renderer) measure() {
+	x.used = x.html.len() + x.text.len() + len(x.body.html) + len(x.body.text) + x.pictSize + x.held + x.extra + x.r.spent/2
+	for i, t := range x.levels {
+		x.used += (i + 3) * (len(t.cell.html) + len(t.cell.text))
+	}
+}
+
+// charge counts what something costs beside its output.
+func (x *renderer) charge(n int) {
+	x.extra += n
+	x.used += n
+}
+
+// overfull reports that what is written, without what is held, is more than may
+// be: even what was held has to be cut.
+func (x *renderer) overfull() bool {
+	return x.html.len()+x.text.len()+len(x.body.html)+len(x.body.text)+x.pictSize > x.budget+chunkSize
+}
 
 // write takes text for wherever it belongs.
 func (x *renderer) write(b []byte) {
@@ -142,7 +201,11 @@ func (x *renderer) write(b []byte) {
 			x.label = append(x.label, x.symbols(b)...)
 		}
 		return
+	case destListText:
+		x.lists.addText(b)
+		return
 	}
+	x.applyStyles()
 	f := runFormat{char: st.char, font: int32(st.font)}
 	if f.char.hidden {
 		return
@@ -178,15 +241,21 @@ func (x *renderer) add(b []byte, f runFormat) {
 }
 
 func (x *renderer) addLinked(b []byte, f runFormat, link *field) {
-	if !x.based && len(strings.TrimSpace(string(b))) > 0 {
+	if !x.based && len(bytes.TrimSpace(b)) > 0 {
 		x.base, x.based, x.tagCache = f, true, nil
 	}
+	for len(b) > pieceSize {
+		n := pieceSize - partialRune(b[:pieceSize])
+		x.para.add(b[:n], f, link)
+		x.writePiece()
+		b = b[n:]
+	}
 	x.para.add(b, f, link)
-	if len(x.para.runs) > maxRuns {
+	if len(x.para.runs) > maxRuns || len(x.para.text) > pieceSize {
 		x.writeRuns()
 	}
-	if len(x.para.text)+len(x.para.html.out) > x.budget {
-		x.written = x.budget + 1 // no end of the paragraph in sight
+	if len(x.para.html.out) > pieceSize {
+		x.writePiece()
 	}
 }
 
@@ -235,6 +304,7 @@ func (x *renderer) char(name string) {
 		case st.dest == destLabel:
 			x.label = append(x.label, ' ')
 		case st.dest == destBody && !st.char.hidden:
+			x.applyStyles()
 			x.add([]byte(s), runFormat{char: st.char, font: int32(st.font)})
 		}
 		return
@@ -242,8 +312,13 @@ func (x *renderer) char(name string) {
 	if st.dest != destBody {
 		return
 	}
+	x.applyStyles()
 	switch name {
 	case "par":
+		if st.note { // a note stays in its line
+			x.add([]byte(" "), runFormat{char: st.char, font: int32(st.font)})
+			return
+		}
 		x.endParagraph()
 	case "sect", "page", "column":
 		if !x.para.empty() {
@@ -252,19 +327,36 @@ func (x *renderer) char(name string) {
 	case "cell":
 		x.endCell(1)
 	case "nestcell":
-		x.endCell(max(2, st.para.level))
+		x.endCell(max(2, int(st.para.level)))
 	case "row":
 		x.endRow(1)
 	case "nestrow":
-		x.endRow(max(2, st.para.level))
+		x.endRow(max(2, int(st.para.level)))
 	}
 }
 
-func (x *renderer) word(t token) {
-	if do, ok := renderWords[string(t.text)]; ok {
-		do(x, t)
+func (x *renderer) word(c *control, t token) {
+	switch d := x.r.st.dest; {
+	case c == nil:
+	case d == destStyles:
+		x.styles.word(x, c, t)
+	case d == destLists, d == destListText:
+		if c.table != nil {
+			c.table(x, t)
+		}
+	case c.do != nil:
+		c.do(x, t)
+		switch c.kind { // the writer says it: the style's formatting does not count
+		case charWord:
+			x.r.st.charStyle, x.r.st.markStyle = 0, 0
+		case paraWord:
+			x.r.st.paraStyle = 0
+		}
 	}
 }
+
+// opened applies the style that is all a paragraph has when a group begins in it.
+func (x *renderer) opened() { x.applyStyles() }
 
 // closed acts on the end of groups that mean something as a whole.
 func (x *renderer) closed(old *state) {
@@ -274,6 +366,12 @@ func (x *renderer) closed(old *state) {
 	}
 	if old.field != nil && old.field != st.field {
 		x.endField(old.field)
+	}
+	if old.dest == destStyles {
+		x.styles.endGroup()
+	}
+	if old.dest == destLists && st.dest == destBody && x.lists.pn != nil {
+		st.para.pn, x.lists.pn = x.lists.pn, nil
 	}
 	if old.note && !st.note {
 		x.add([]byte("]"), runFormat{char: st.char, font: int32(st.font)})
@@ -288,8 +386,8 @@ func char(set func(f *charFormat, t token)) func(x *renderer, t token) {
 	return func(x *renderer, t token) { set(&x.r.st.char, t) }
 }
 
-func para(set func(p *paraFormat, n int)) func(x *renderer, t token) {
-	return func(x *renderer, t token) { set(&x.r.st.para, t.param) }
+func para(set func(p *paraFormat, n int32)) func(x *renderer, t token) {
+	return func(x *renderer, t token) { set(&x.r.st.para, int32(t.param)) }
 }
 
 func alignment(a align) func(x *renderer, t token) {
@@ -298,18 +396,26 @@ func alignment(a align) func(x *renderer, t token) {
 
 var underline = char(func(f *charFormat, t token) { f.underline = toggle(t) })
 
-// renderWords are the control words that change how text looks, and those that
-// say more about a destination.
-var renderWords = map[string]func(x *renderer, t token){
+// charWords are the control words that change how characters look.
+var charWords = map[string]func(x *renderer, t token){
+	"f": func(x *renderer, t token) { x.r.st.font = t.param }, // in a style; the reader knows it elsewhere
+
 	"b":          char(func(f *charFormat, t token) { f.bold = toggle(t) }),
 	"i":          char(func(f *charFormat, t token) { f.italic = toggle(t) }),
 	"ul":         underline,
 	"uld":        underline,
 	"uldash":     underline,
+	"uldashd":    underline,
+	"uldashdd":   underline,
 	"uldb":       underline,
 	"ulw":        underline,
 	"ulwave":     underline,
 	"ulth":       underline,
+	"ulthd":      underline,
+	"ulthdash":   underline,
+	"ulhwave":    underline,
+	"ulldash":    underline,
+	"ululdbwave": underline,
 	"ulnone":     char(func(f *charFormat, _ token) { f.underline = false }),
 	"strike":     char(func(f *charFormat, t token) { f.strike = toggle(t) }),
 	"striked":    char(func(f *charFormat, t token) { f.strike = toggle(t) }),
@@ -327,55 +433,79 @@ var renderWords = map[string]func(x *renderer, t token){
 	"cb":         char(func(f *charFormat, t token) { f.back = colorIndex(t) }),
 	"chcbpat":    char(func(f *charFormat, t token) { f.back = colorIndex(t) }),
 	"highlight":  char(func(f *charFormat, t token) { f.back = colorIndex(t) }),
+}
 
-	"pard":   func(x *renderer, _ token) { x.r.st.para = paraFormat{} },
-	"ql":     alignment("left"),
-	"qc":     alignment("center"),
-	"qr":     alignment("right"),
-	"qj":     alignment("justify"),
-	"li":     para(func(p *paraFormat, n int) { p.left = n }),
-	"lin":    para(func(p *paraFormat, n int) { p.left = n }),
-	"ri":     para(func(p *paraFormat, n int) { p.right = n }),
-	"rin":    para(func(p *paraFormat, n int) { p.right = n }),
-	"fi":     para(func(p *paraFormat, n int) { p.first = n }),
-	"sb":     para(func(p *paraFormat, n int) { p.above = n }),
-	"sa":     para(func(p *paraFormat, n int) { p.below = n }),
-	"ls":     para(func(p *paraFormat, n int) { p.list = n }),
-	"ilvl":   para(func(p *paraFormat, n int) { p.listLevel = n }),
-	"rtlpar": para(func(p *paraFormat, _ int) { p.rtl = true }),
-	"ltrpar": para(func(p *paraFormat, _ int) { p.rtl = false }),
-	"intbl":  para(func(p *paraFormat, _ int) { p.inTable = true }),
-	"itap":   para(func(p *paraFormat, n int) { p.level, p.inTable = n, n > 0 }),
+// paraWords are the control words that change how paragraphs look. Lists and
+// tables are not among them: they are said even where the rest is the style's.
+var paraWords = map[string]func(x *renderer, t token){
+	"ql":      alignment(alignLeft),
+	"qc":      alignment(alignCenter),
+	"qr":      alignment(alignRight),
+	"qj":      alignment(alignJustify),
+	"qd":      alignment(alignJustify),
+	"qt":      alignment(alignJustify),
+	"li":      para(func(p *paraFormat, n int32) { p.left = n }),
+	"lin":     para(func(p *paraFormat, n int32) { p.left = n }),
+	"ri":      para(func(p *paraFormat, n int32) { p.right = n }),
+	"rin":     para(func(p *paraFormat, n int32) { p.right = n }),
+	"fi":      para(func(p *paraFormat, n int32) { p.first = n }),
+	"sb":      para(func(p *paraFormat, n int32) { p.above = n }),
+	"sa":      para(func(p *paraFormat, n int32) { p.below = n }),
+	"cbpat":   func(x *renderer, t token) { x.r.st.para.shade = colorIndex(t) },
+	"brdrt":   paraEdge(topEdge),
+	"brdrr":   paraEdge(rightEdge),
+	"brdrb":   paraEdge(bottomEdge),
+	"brdrl":   paraEdge(leftEdge),
+	"box":     paraEdge(allEdges),
+	"brdrbtw": func(x *renderer, _ token) { x.edge = edge{} },
+}
 
-	"trowd":      func(x *renderer, _ token) { x.row, x.rowUsed = &rowDef{}, false },
-	"trleft":     func(x *renderer, t token) { x.def().left = t.param },
-	"trbrdrt":    func(x *renderer, _ token) { x.def().setSide(allSides) },
-	"trbrdrh":    func(x *renderer, _ token) { x.def().setSide(allSides) },
-	"clbrdrt":    func(x *renderer, _ token) { x.def().setSide(top) },
-	"clbrdrl":    func(x *renderer, _ token) { x.def().setSide(left) },
-	"clbrdrb":    func(x *renderer, _ token) { x.def().setSide(bottom) },
-	"clbrdrr":    func(x *renderer, _ token) { x.def().setSide(right) },
-	"brdrt":      func(x *renderer, _ token) { x.def().setSide(0) }, // of a paragraph
-	"brdrb":      func(x *renderer, _ token) { x.def().setSide(0) },
-	"brdrl":      func(x *renderer, _ token) { x.def().setSide(0) },
-	"brdrr":      func(x *renderer, _ token) { x.def().setSide(0) },
-	"box":        func(x *renderer, _ token) { x.def().setSide(0) },
-	"brdrs":      func(x *renderer, _ token) { x.def().border() },
-	"brdrth":     func(x *renderer, _ token) { x.def().border() },
-	"brdrdb":     func(x *renderer, _ token) { x.def().border() },
-	"brdrdot":    func(x *renderer, _ token) { x.def().border() },
-	"brdrdash":   func(x *renderer, _ token) { x.def().border() },
-	"brdrhair":   func(x *renderer, _ token) { x.def().border() },
-	"brdroutset": func(x *renderer, _ token) { x.def().border() },
-	"brdrinset":  func(x *renderer, _ token) { x.def().border() },
-	"clcbpat":    func(x *renderer, t token) { x.def().next.back = t.param },
-	"clmgf":      func(x *renderer, _ token) { x.def().next.mergeFirst = true },
-	"clmrg":      func(x *renderer, _ token) { x.def().next.mergedLeft = true },
-	"clvmgf":     func(x *renderer, _ token) { x.def().next.spanFirst = true },
-	"clvmrg":     func(x *renderer, _ token) { x.def().next.mergedUp = true },
-	"clvertalc":  func(x *renderer, _ token) { x.def().next.valign = "middle" },
-	"clvertalb":  func(x *renderer, _ token) { x.def().next.valign = "bottom" },
-	"cellx":      func(x *renderer, t token) { x.def().cell(t.param) },
+// otherWords are the control words that say something of a list, a table, a
+// destination or a picture.
+var otherWords = map[string]func(x *renderer, t token){
+	"s":  func(x *renderer, t token) { x.r.st.charStyle, x.r.st.paraStyle = int32(t.param)+1, int32(t.param)+1 },
+	"cs": func(x *renderer, t token) { x.r.st.markStyle = int32(t.param) + 1 },
+	"pard": func(x *renderer, _ token) {
+		x.r.st.para, x.r.st.paraStyle, x.r.st.charStyle, x.edge = paraFormat{}, 0, 0, edge{}
+	},
+	"ls":     para(func(p *paraFormat, n int32) { p.list = n }),
+	"ilvl":   para(func(p *paraFormat, n int32) { p.listLevel = uint8(max(0, min(n, maxListDepth-1))) }),
+	"rtlpar": para(func(p *paraFormat, _ int32) { p.rtl = true }),
+	"ltrpar": para(func(p *paraFormat, _ int32) { p.rtl = false }),
+	"intbl":  para(func(p *paraFormat, _ int32) { p.inTable = true }),
+	"itap":   para(func(p *paraFormat, n int32) { p.level, p.inTable = uint8(max(0, min(n, 255))), n > 0 }),
+
+	"trowd":     func(x *renderer, _ token) { x.row, x.rowUsed, x.edge = &rowDef{}, false, edge{} },
+	"trleft":    func(x *renderer, t token) { x.def().left = t.param },
+	"trcbpat":   func(x *renderer, t token) { x.def().back = colorIndex(t) },
+	"rtlrow":    func(x *renderer, _ token) { x.def().rtl = true },
+	"trqc":      func(x *renderer, _ token) { x.def().align = alignCenter },
+	"trqr":      func(x *renderer, _ token) { x.def().align = alignRight },
+	"trbrdrt":   rowEdge(topEdge),
+	"trbrdrr":   rowEdge(rightEdge),
+	"trbrdrb":   rowEdge(bottomEdge),
+	"trbrdrl":   rowEdge(leftEdge),
+	"trbrdrh":   rowEdge(insideRows),
+	"trbrdrv":   rowEdge(insideColumns),
+	"clbrdrt":   cellEdge(topEdge),
+	"clbrdrr":   cellEdge(rightEdge),
+	"clbrdrb":   cellEdge(bottomEdge),
+	"clbrdrl":   cellEdge(leftEdge),
+	"cldglu":    func(x *renderer, _ token) { x.edge = edge{} },
+	"cldgll":    func(x *renderer, _ token) { x.edge = edge{} },
+	"chbrdr":    func(x *renderer, _ token) { x.edge = edge{} },
+	"brdrw":     func(x *renderer, t token) { x.border(func(b *border) { b.width = uint8(max(0, min(t.param, 255))) }) },
+	"brdrcf":    func(x *renderer, t token) { x.border(func(b *border) { b.color = colorIndex(t) }) },
+	"clcbpat":   func(x *renderer, t token) { x.def().next.back = colorIndex(t) },
+	"clcfpat":   func(x *renderer, t token) { x.def().next.pattern = colorIndex(t) },
+	"clshdng":   func(x *renderer, t token) { x.def().next.shading = int16(max(0, min(t.param, 10000))) },
+	"clmgf":     func(x *renderer, _ token) { x.def().next.mergeFirst = true },
+	"clmrg":     func(x *renderer, _ token) { x.def().next.mergedLeft = true },
+	"clvmgf":    func(x *renderer, _ token) { x.def().next.spanFirst = true },
+	"clvmrg":    func(x *renderer, _ token) { x.def().next.mergedUp = true },
+	"clvertalc": func(x *renderer, _ token) { x.def().next.valign = "middle" },
+	"clvertalb": func(x *renderer, _ token) { x.def().next.valign = "bottom" },
+	"cellx":     func(x *renderer, t token) { x.def().cell(t.param); x.edge = edge{} },
 
 	// A footnote has no page to stand at the foot of: it stays in the text.
 	"footnote": func(x *renderer, _ token) {
@@ -383,17 +513,19 @@ var renderWords = map[string]func(x *renderer, t token){
 		x.r.st.note = true
 	},
 	"background": func(x *renderer, _ token) { x.r.st.page = true },
-	"field":      func(x *renderer, _ token) { x.r.st.field = &field{outer: x.r.st.field} },
+	"field":      func(x *renderer, _ token) { x.r.st.field = &field{outer: x.r.st.field}; x.charge(fieldCost) },
 	"fldrslt":    func(x *renderer, _ token) { x.r.st.field.result() },
-	"pntext":     func(x *renderer, _ token) { x.label = x.label[:0] },
-	"listtext":   func(x *renderer, _ token) { x.label = x.label[:0] },
+	"pntext":     func(x *renderer, _ token) { x.label, x.labels = x.label[:0], true },
+	"listtext":   func(x *renderer, _ token) { x.label, x.labels = x.label[:0], true },
 	"objattph": func(x *renderer, _ token) {
-		if x.r.st.dest == destBody && !x.r.st.char.hidden {
+		if x.r.st.dest == destBody && !x.r.st.char.hidden && x.objects < maxObjects {
+			x.objects++
 			x.para.addMark(x.r.st.field.link())
 		}
 		x.r.dropPlaceholder()
 	},
 
+	"pict":          func(x *renderer, _ token) { x.beginPicture() },
 	"pngblip":       pictKind("image/png"),
 	"jpegblip":      pictKind("image/jpeg"),
 	"emfblip":       pictKind("image/emf"),

@@ -67,6 +67,7 @@ var renderCases = []struct {
 	{"both spellings in one", `{\upr{ansi}{\*\ud{unicode \u8364?}}}\par`, p0 + "unicode €</p>\n", "unicode €\n"},
 	{"header and footer", `{\header top\par}{\footer bottom\par}{\footerf x}text\par`, p0 + "text</p>\n", "text\n"},
 	{"footnote", `a{\footnote \pard\plain\f0\fs20 see below}b\par`, p0 + "a [see below]b</p>\n", "a [see below]b\n"},
+	{"footnote of two paragraphs", `a{\footnote one\par two}b\par`, p0 + "a [one two]b</p>\n", "a [one two]b\n"},
 	{"bookmark", `{\*\bkmkstart here}text{\*\bkmkend here}\par`, p0 + "text</p>\n", "text\n"},
 	{"page break", `a\page b\par\sect c\par`, p0 + "a</p>\n" + p0 + "b</p>\n" + p0 + "c</p>\n", "a\nb\nc\n"},
 
@@ -101,7 +102,7 @@ var renderCases = []struct {
 	{"numbers", `\pard{\pntext 1.\tab}\li720 one\par{\pntext 2.\tab}two\par`,
 		"<ol style=\"margin-top:0;margin-bottom:0\">\n<li>one</li>\n<li>two</li>\n</ol>\n", "1. one\n2. two\n"},
 	{"numbers that begin later", `\pard{\listtext 5)\tab}\li720 five\par`,
-		"<ol style=\"margin-top:0;margin-bottom:0\" start=\"5\">\n<li>five</li>\n</ol>\n", "5. five\n"},
+		"<ol style=\"margin-top:0;margin-bottom:0\" start=\"5\">\n<li>five</li>\n</ol>\n", "5) five\n"},
 	{"letters and Roman numerals", `\pard{\listtext a.\tab}\li720 x\par{\listtext b.\tab}y\par\pard z\par{\listtext IV.\tab}\li720 w\par`,
 		"<ol style=\"margin-top:0;margin-bottom:0\" type=\"a\">\n<li>x</li>\n<li>y</li>\n</ol>\n" + p0 + "z</p>\n" +
 			"<ol style=\"margin-top:0;margin-bottom:0\" type=\"I\" start=\"4\">\n<li>w</li>\n</ol>\n", "a. x\nb. y\nz\nIV. w\n"},
@@ -134,9 +135,140 @@ var renderCases = []struct {
 	{"row that never ends", `\trowd\cellx1000\intbl a\cell b`, table(row(td("50pt", "a"), `<td style="vertical-align:top">b</td>`)), "a\tb\n"},
 	{"cells nobody defined", `\intbl a\cell b\cell\row`, table(row(`<td style="vertical-align:top">a</td>`, `<td style="vertical-align:top">b</td>`)), "a\tb\n"},
 
+	{"border widths, styles and colours", `\trowd\clbrdrt\brdrs\brdrw20\brdrcf1\clbrdrl\brdrdb\brdrw10\clbrdrb\brdrdash\brdrw15\clbrdrr\brdrnone\cellx1000\intbl a\cell\row`,
+		table(row(`<td style="vertical-align:top;width:50pt;border-top:1pt solid #ff0000;border-bottom:0.75pt dashed;border-left:2.25pt double">a</td>`)), "a\n"},
+	{"equal borders are said once", `\trowd\clbrdrt\brdrth\brdrw10\clbrdrl\brdrth\brdrw10\clbrdrb\brdrth\brdrw10\clbrdrr\brdrth\brdrw10\cellx1000\intbl a\cell\row`,
+		table(row(`<td style="vertical-align:top;width:50pt;border:1pt solid">a</td>`)), "a\n"},
+	{"borders of the row", `\trowd\trbrdrt\brdrs\brdrw20\trbrdrl\brdrs\brdrw20\trbrdrb\brdrs\brdrw20\trbrdrr\brdrs\brdrw20\trbrdrh\brdrdot\trbrdrv\brdrs\cellx1000\cellx2000\intbl a\cell b\cell\row c\cell d\cell\row`,
+		table(row(`<td style="vertical-align:top;width:50pt;border-top:1pt solid;border-right:1px solid;border-bottom:1px dotted;border-left:1pt solid">a</td>`,
+			`<td style="vertical-align:top;width:50pt;border-top:1pt solid;border-right:1pt solid;border-bottom:1px dotted;border-left:1px solid">b</td>`),
+			row(`<td style="vertical-align:top;width:50pt;border-top:1px dotted;border-right:1px solid;border-bottom:1pt solid;border-left:1pt solid">c</td>`,
+				`<td style="vertical-align:top;width:50pt;border-top:1px dotted;border-right:1pt solid;border-bottom:1pt solid;border-left:1px solid">d</td>`)), "a\tb\nc\td\n"},
+	{"borders of a paragraph", `\pard\brdrb\brdrs\brdrw10\brdrcf1 a\par\pard\box\brdrs b\par\pard c\par`,
+		`<p style="margin:0;border-bottom:0.5pt solid #ff0000">a</p>` + "\n" + `<p style="margin:0;border:1px solid">b</p>` + "\n" + p0 + "c</p>\n", "a\nb\nc\n"},
+	{"shading", `\trowd\clcbpat3\cellx1000\clcfpat1\clshdng5000\cellx2000\trcbpat1\cellx3000\intbl a\cell b\cell c\cell\row\pard\cbpat3 d\par`,
+		table(row(`<td style="vertical-align:top;width:50pt;background-color:#ffff00">a</td>`, `<td style="vertical-align:top;width:50pt;background-color:#ff0000">b</td>`,
+			`<td style="vertical-align:top;width:50pt;background-color:#ff0000">c</td>`)) + `<p style="margin:0;background-color:#ffff00">d</p>` + "\n", "a\tb\tc\nd\n"},
+	{"pattern on white", `\trowd\clshdng2500\cellx1000\intbl a\cell\row`,
+		table(row(`<td style="vertical-align:top;width:50pt;background-color:#bfbfbf">a</td>`)), "a\n"},
+	{"table in the middle, from right to left", `\trowd\trqc\rtlrow\cellx1000\pard\intbl\rtlpar\qr a\cell\row`,
+		`<table cellspacing="0" cellpadding="4" dir="rtl" style="border-collapse:collapse;margin-left:auto;margin-right:auto">` + "\n" +
+			row(`<td dir="rtl" style="vertical-align:top;width:50pt">a</td>`) + "</table>\n", "a\n"},
+	{"alignment from right to left", `\pard\rtlpar\ql a\par\pard\rtlpar\qr b\par\pard\rtlpar\qc c\par`,
+		`<p dir="rtl" style="margin:0;text-align:left">a</p>` + "\n" + `<p dir="rtl" style="margin:0">b</p>` + "\n" + `<p dir="rtl" style="margin:0;text-align:center">c</p>` + "\n", "a\nb\nc\n"},
+	{"paragraph that goes on behind a cell", `\trowd\cellx1000\intbl a\cell\row\pard b\par`, table(row(td("50pt", "a"))) + p0 + "b</p>\n", "a\nb\n"},
+	{"pn without its text", `\pard{\*\pn\pnlvlbody\pnlcltr\pnstart2{\pntxtb (}{\pntxta )}}\li360 x\par y\par\pard z\par`,
+		`<ol style="margin-top:0;margin-bottom:0" type="a" start="2">` + "\n<li>x</li>\n<li>y</li>\n</ol>\n" + p0 + "z</p>\n", "(b) x\n(c) y\nz\n"},
+	{"pn of bullets without its text", `\pard{\*\pn\pnlvlblt\pnf2{\pntxtb\'b7}}x\par\pard z\par`,
+		`<ul style="margin-top:0;margin-bottom:0">` + "\n<li>x</li>\n</ul>\n" + p0 + "z</p>\n", "• x\nz\n"},
+	{"item that skips numbers", `{\listtext 1.\tab}a\par{\listtext 4.\tab}b\par{\listtext 5.\tab}c\par`,
+		`<ol style="margin-top:0;margin-bottom:0">` + "\n<li>a</li>\n" + `<li value="4">b</li>` + "\n<li>c</li>\n</ol>\n", "1. a\n4. b\n5. c\n"},
+
+	{"more cells than the row has", `\trowd\cellx1000\cellx2000\intbl a\cell b\cell\cell\cell\row`, table(row(td("50pt", "a"), td("50pt", "b"))), "a\tb\n"},
+	{"halves of a character apart", `\uc1\u-10179?\uc1\u-8694?{\u-10179?}{\u-8694?}\u-10179?\b x\par`, p0 + "😊😊<b>\uFFFDx</b></p>\n", "😊😊\uFFFDx\n"},
 	{"drawing's text", `{\shp{\*\shpinst{\sp{\sn shapeType}{\sv 202}}{\shptxt inside\par}}{\shprslt old}}\par`, p0 + "inside</p>\n" + p0 + "&nbsp;</p>\n", "inside\n\n"},
 	{"object", `{\object\objemb{\*\objclass Package}{\*\objdata 0105}{\result{shown}}}\par`, p0 + "shown</p>\n", "shown\n"},
 	{"encapsulation in real RTF", `a{\*\htmltag64 <p>}b\par`, p0 + "ab</p>\n", "ab\n"},
+}
+
+// listDoc is a document with lists: 1 numbers its levels 1., a), i.; 2 has
+// bullets; 3 legal numbers that begin with 5; 4 is 1 begun anew at 3; 5 has no
+// numbers on its first level, and ordinal ones below that do not begin again.
+func listDoc(body string) string {
+	level := func(nfc, rest, text, numbers string) string {
+		return `{\listlevel\levelnfc` + nfc + `\levelnfcn` + nfc + `\leveljc0\levelfollow0\levelstartat1` + rest + `\levelspace0\levelindent0` +
+			`{\leveltext\leveltemplateid1` + text + `;}{\levelnumbers` + numbers + `;}\f1\fi-360\li720}`
+	}
+	return `{\rtf1\ansi\ansicpg1252\deff0{\fonttbl{\f0 Arial;}{\f2\fcharset2 Symbol;}}` + "\r\n" +
+		`{\*\listtable{\list\listtemplateid1\listhybrid` +
+		level("0", "", `\'02\'00.`, `\'01`) + level("4", "", `\'02\'01)`, `\'01`) + level("2", "", `\'03(\'02)`, `\'02`) + `{\listname One;}\listid11}` +
+		`{\list` + level("23", "", `\'01\u-3913 ?`, ``) + level("23", "", `\'01o`, ``) + `\listid22}` +
+		`{\list` + level("1", `\levelstartat5`, `\'02\'00.`, `\'01`) + level("0", `\levellegal1`, `\'03\'00.\'01`, `\'01\'03`) + `\listid33}` +
+		`{\list` + level("255", "", `\'00`, ``) + level("5", `\levelnorestart1`, `\'01\'01`, `\'01`) + level("22", ``, `\'01\'02`, `\'01`) + `\listid55}}` +
+		`{\*\listoverridetable{\listoverride\listid11\listoverridecount0\ls1}{\listoverride\listid22\listoverridecount0\ls2}{\listoverride\listid33\ls3}` +
+		`{\listoverride\listid11\listoverridecount1{\lfolevel\listoverridestartat\levelstartat3}\ls4}{\listoverride\listid55\ls5}{\listoverride\listid99\ls6}}` +
+		"\r\n" + `\uc1\pard\f0\fs24 ` + body + "}"
+}
+
+// TestLists numbers items that have no number of their own written down.
+func TestLists(t *testing.T) {
+	const (
+		ol  = `<ol style="margin-top:0;margin-bottom:0"`
+		ul  = `<ul style="margin-top:0;margin-bottom:0">`
+		end = "</li>\n</ol>\n"
+	)
+	for _, c := range []struct{ name, in, html, text string }{
+		{"numbers", `\ls1 a\par b\par\pard c\par`, ol + ">\n<li>a</li>\n<li>b" + end + p0 + "c</p>\n", "1. a\n2. b\nc\n"},
+		{"levels", `\ls1 a\par\ilvl1 b\par c\par\ilvl2 d\par\ilvl0 e\par\ilvl1 f\par`,
+			ol + ">\n<li>a" + ol + " type=\"a\">\n<li>b</li>\n<li>c" + ol + " type=\"i\">\n<li>d" + end + end + "</li>\n<li>e" + ol + " type=\"a\">\n<li>f" + end + end,
+			"1. a\n  a) b\n  b) c\n    (i) d\n2. e\n  a) f\n"},
+		{"list that goes on", `\ls1 a\par\pard b\par\ls1 c\par`, ol + ">\n<li>a" + end + p0 + "b</p>\n" + ol + " start=\"2\">\n<li>c" + end, "1. a\nb\n2. c\n"},
+		{"list that begins again", `\ls1 a\par\ls4 c\par d\par`, ol + ">\n<li>a</li>\n<li value=\"3\">c</li>\n<li>d" + end, "1. a\n3. c\n4. d\n"},
+		{"bullets", `\ls2 a\par\ilvl1\li1440 b\par`, ul + "\n<li>a" + ul + "\n<li>b</li>\n</ul>\n</li>\n</ul>\n", "• a\n  • b\n"},
+		{"Roman numbers that begin late", `\ls3 a\par`, ol + " type=\"I\" start=\"5\">\n<li>a" + end, "V. a\n"},
+		{"numbers of two levels", `\ls3 a\par\ilvl1 b\par c\par`, ol + " type=\"I\" start=\"5\">\n<li>a" + end + p0 + "5.1&nbsp; b</p>\n" + p0 + "5.2&nbsp; c</p>\n", "V. a\n5.1 b\n5.2 c\n"},
+		{"level without numbers, and below it", `\ls5 a\par\ilvl1 b\par\ilvl0 c\par\ilvl1 d\par\ilvl2 e\par`,
+			p0 + "a</p>\n" + p0 + "1st&nbsp; b</p>\n" + p0 + "c</p>\n" + p0 + "2nd&nbsp; d</p>\n" + p0 + "01&nbsp; e</p>\n", "a\n1st b\nc\n2nd d\n01 e\n"},
+		{"numbers that are written down win", `\ls1{\listtext 7.\tab}a\par b\par`, ol + " start=\"7\">\n<li>a</li>\n<li>b" + end, "7. a\n8. b\n"},
+		{"letter that looks like a Roman number", `\ls1\ilvl1{\listtext i)\tab}a\par`, ol + " type=\"a\" start=\"9\">\n<li>a" + end, "i) a\n"},
+		{"no such list", `\ls6 a\par\ls77 b\par\ls1\ilvl8 c\par`, p0 + "a</p>\n" + p0 + "b</p>\n" + p0 + "c</p>\n", "a\nb\nc\n"},
+		{"more than the alphabet", strings.Repeat(`\ls1\ilvl1\par`, 26) + ` x\par`, "", strings.Repeat("#", 26) + "aa) x\n"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got, err := Convert([]byte(listDoc(c.in)), Options{})
+			if err != nil || len(got.Warnings) > 0 {
+				t.Fatalf("%v, %q", err, got.Warnings)
+			}
+			if c.html == "" { // only the last line of the text counts
+				lines := strings.SplitAfter(strings.TrimSuffix(got.Text, "\r\n"), "\r\n")
+				if last := lines[len(lines)-1]; last+"\n" != strings.TrimLeft(c.text, "#") {
+					t.Errorf("last line %q, want %q", last, c.text)
+				}
+				return
+			}
+			if d := cmp.Diff(c.html, content(t, got)); d != "" {
+				t.Errorf("wrong HTML (-want +got):\n%s", d)
+			}
+			if d := cmp.Diff(strings.ReplaceAll(c.text, "\n", "\r\n"), got.Text); d != "" {
+				t.Errorf("wrong text (-want +got):\n%s", d)
+			}
+		})
+	}
+}
+
+// TestStyles: formatting of a style counts where the text only refers to it, and
+// is never doubled.
+func TestStyles(t *testing.T) {
+	const sheet = `{\rtf1\ansi\deff0{\fonttbl{\f0 Arial;}{\f1\fmodern Courier New;}}{\colortbl;\red255\green0\blue0;}{\stylesheet{\fs24 Normal;}` +
+		`{\s1\sbasedon0\snext0\sb240\b\fs32 heading 1;}{\s2\sbasedon1\i heading 2;}{\s3\sbasedon4 a;}{\s4\sbasedon3\b0\qc b;}{\*\cs10\additive\b Strong;}` +
+		`{\*\cs11\additive\sbasedon10\f1\cf1 Code;}{\*\ts12\tsrowd\b Table;}}\pard\plain `
+	const heading = `<p style="margin:12pt 0 0 0"><b>`
+	for _, c := range []struct{ name, in, html string }{
+		{"referred to", `\s1 a\par\pard\plain b\par`, heading + `a</b></p>` + "\n" + p0 + `<span style="font-size:12pt">b</span></p>` + "\n"},
+		{"said again", `\s1\sb240\b\fs32 a\par`, heading + "a</b></p>\n"},
+		{"said otherwise", `\s1\sb0\fs24 a\par`, p0 + "a</p>\n"},
+		{"based on another", `\s2 a\par`, `<p style="margin:12pt 0 0 0"><b><i>a</i></b></p>` + "\n"},
+		{"based on each other", `\s3 a\par\pard\plain\s4 b\par`, `<p style="margin:0;text-align:center">a</p>` + "\n" + `<p style="margin:0;text-align:center">b</p>` + "\n"},
+		{"characters", `a{\cs10 b}{\cs11 c}d\par`, p0 + `a<b>b</b><span style="font-family:'Courier New',monospace;color:#ff0000"><b>c</b></span>d</p>` + "\n"},
+		{"characters, said again", `a{\cs10\b b}\par`, p0 + "a<b>b</b></p>\n"},
+		{"characters, said otherwise", `a{\cs10\i b}\par`, p0 + "a<i>b</i></p>\n"},
+		{"group in a paragraph with a style", `\s1{\i a}b\par`, heading + `<i>a</i></b><b>b</b></p>` + "\n"},
+		{"before plain", `\s1\plain a\par`, `<p style="margin:12pt 0 0 0">a</p>` + "\n"},
+		{"table style, and none", `\s12 a\par\pard\s99 b\par`, p0 + "a</p>\n" + p0 + "b</p>\n"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got, err := Convert([]byte(sheet+c.in+"}"), Options{})
+			if err != nil || len(got.Warnings) > 0 {
+				t.Fatalf("%v, %q", err, got.Warnings)
+			}
+			if d := cmp.Diff(c.html, content(t, got)); d != "" {
+				t.Errorf("wrong HTML (-want +got):\n%s", d)
+			}
+			if strings.Contains(got.Text, "heading") || strings.Contains(got.Text, "Strong") {
+				t.Errorf("the style sheet is in the text: %q", got.Text)
+			}
+		})
+	}
 }
 
 func td(width, s string) string {

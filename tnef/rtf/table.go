@@ -5,7 +5,6 @@ import (
 	"slices"
 	"sort"
 	"strconv"
-	"strings"
 )
 
 const (
@@ -15,22 +14,177 @@ const (
 	maxCells = 512
 )
 
-// sides of a cell that can have a border.
-type sides uint8
+// edge names a border: of a cell, of the cells of a row, or of a paragraph.
+type edge struct {
+	of   edgeOwner
+	side int
+}
+
+type edgeOwner uint8
 
 const (
-	top sides = 1 << iota
-	right
-	bottom
-	left
-	allSides = top | right | bottom | left
+	ofNothing edgeOwner = iota
+	ofCell
+	ofRow
+	ofParagraph
 )
+
+// The sides of a box, in the order of CSS, and what a row has beside them.
+const (
+	topEdge = iota
+	rightEdge
+	bottomEdge
+	leftEdge
+	insideRows    // \trbrdrh: between rows
+	insideColumns // \trbrdrv: between cells
+	allEdges
+)
+
+func setEdge(of edgeOwner, side int) func(x *renderer, t token) {
+	return func(x *renderer, _ token) { x.edge = edge{of, side} }
+}
+
+func cellEdge(side int) func(x *renderer, t token) { return setEdge(ofCell, side) }
+func rowEdge(side int) func(x *renderer, t token)  { return setEdge(ofRow, side) }
+func paraEdge(side int) func(x *renderer, t token) { return setEdge(ofParagraph, side) }
+
+// lineStyle is how a border is drawn.
+type lineStyle uint8
+
+const (
+	noLine lineStyle = iota
+	solidLine
+	thickLine // twice its width
+	hairLine
+	doubleLine
+	dottedLine
+	dashedLine
+	insetLine
+	outsetLine
+	ridgeLine
+	grooveLine
+)
+
+// lineStyles are the control words that say how a border is drawn.
+var lineStyles = map[string]lineStyle{
+	"brdrs": solidLine, "brdrth": thickLine, "brdrhair": hairLine, "brdrdb": doubleLine, "brdrtriple": doubleLine,
+	"brdrdot": dottedLine, "brdrdash": dashedLine, "brdrdashsm": dashedLine, "brdrdashd": dashedLine, "brdrdashdd": dashedLine,
+	"brdrdashdotstr": dashedLine, "brdrinset": insetLine, "brdroutset": outsetLine, "brdremboss": ridgeLine, "brdrengrave": grooveLine,
+	"brdrwavy": solidLine, "brdrwavydb": doubleLine, "brdrframe": solidLine, "brdrsh": solidLine,
+	"brdrtnthsg": doubleLine, "brdrthtnsg": doubleLine, "brdrtnthtnsg": doubleLine, "brdrtnthmg": doubleLine, "brdrthtnmg": doubleLine,
+	"brdrtnthtnmg": doubleLine, "brdrtnthlg": doubleLine, "brdrthtnlg": doubleLine, "brdrtnthtnlg": doubleLine,
+	"brdrnone": noLine, "brdrnil": noLine, "brdrtbl": noLine,
+}
+
+// border is one border.
+type border struct {
+	style lineStyle
+	width uint8 // twips; 0 when the writer says nothing
+	color int16 // index in the colour table
+}
+
+// border changes the border that the words at hand are about.
+func (x *renderer) border(change func(b *border)) {
+	switch x.edge.of {
+	case ofCell:
+		change(&x.def().next.borders[x.edge.side])
+	case ofRow:
+		change(&x.def().borders[x.edge.side])
+	case ofParagraph:
+		b := x.boxes.get(x.r.st.para.borders)
+		for i := range b {
+			if x.edge.side == i || x.edge.side == allEdges {
+				change(&b[i])
+			}
+		}
+		x.r.st.para.borders = x.boxes.index(b)
+	}
+}
+
+// box is the four borders of a paragraph or a cell.
+type box [4]border
+
+// boxSet keeps the boxes of a document, each once: a paragraph's format holds
+// the index of its own. The first has no borders.
+type boxSet struct {
+	boxes []box
+	known map[box]uint16
+}
+
+// maxBoxes caps a boxSet; what is beyond has no borders.
+const maxBoxes = 1000
+
+func (s *boxSet) get(i uint16) box {
+	if int(i) < len(s.boxes) {
+		return s.boxes[i]
+	}
+	return box{}
+}
+
+func (s *boxSet) index(b box) uint16 {
+	if s.known == nil {
+		s.boxes, s.known = []box{{}}, map[box]uint16{{}: 0}
+	}
+	i, ok := s.known[b]
+	if !ok && len(s.boxes) < maxBoxes {
+		i = uint16(len(s.boxes))
+		s.boxes = append(s.boxes, b)
+		s.known[b] = i
+	}
+	return i
+}
+
+// css is the border as CSS says it, "" for none.
+func (x *renderer) borderCSS(b border) string {
+	if b.style == noLine {
+		return ""
+	}
+	l := lineCSS[b.style]
+	width := "1px"
+	if b.width > 0 {
+		width = points(max(int(b.width)*l.times, l.least))
+	}
+	if c := x.color(int(b.color)); c != "" {
+		return width + " " + l.name + " " + c
+	}
+	return width + " " + l.name
+}
+
+// lineCSS says what CSS calls a line, how many times the width of one stroke the
+// whole is, and how wide it has to be, in twips: a double line of less than three
+// pixels looks like one.
+var lineCSS = [...]struct {
+	name         string
+	times, least int
+}{
+	solidLine: {"solid", 1, 0}, thickLine: {"solid", 2, 0}, hairLine: {"solid", 1, 0}, doubleLine: {"double", 3, 45}, dottedLine: {"dotted", 1, 0},
+	dashedLine: {"dashed", 1, 0}, insetLine: {"inset", 1, 0}, outsetLine: {"outset", 1, 0}, ridgeLine: {"ridge", 1, 0}, grooveLine: {"groove", 1, 0},
+}
+
+// bordersCSS is the borders of a box, each property behind a semicolon.
+func (x *renderer) bordersCSS(b box) string {
+	if b[0] == b[1] && b[0] == b[2] && b[0] == b[3] {
+		if css := x.borderCSS(b[0]); css != "" {
+			return ";border:" + css
+		}
+		return ""
+	}
+	s := ""
+	for i, name := range [...]string{"top", "right", "bottom", "left"} {
+		if css := x.borderCSS(b[i]); css != "" {
+			s += ";border-" + name + ":" + css
+		}
+	}
+	return s
+}
 
 // cellDef is how a row describes one cell, up to its \cellx.
 type cellDef struct {
 	edge       int // its right edge, in twips
-	borders    sides
-	back       int // index in the colour table
+	borders    box
+	back       int16 // index in the colour table
+	pattern    int16 // the colour of a pattern on it
+	shading    int16 // how much of it that covers, in hundredths of a per cent
 	valign     string
 	mergeFirst bool // \clmgf: the first of cells merged into one
 	mergedLeft bool // \clmrg: merged with the cell before
@@ -40,24 +194,13 @@ type cellDef struct {
 
 // rowDef is what \trowd and the words after it say of a row.
 type rowDef struct {
-	left  int
-	cells []cellDef
-	next  cellDef // the cell that the next \cellx ends
-	side  sides   // which border the next \brdrs is about
-	rows  sides   // borders that the row gives all its cells
-	whole bool    // side is about the whole row
-}
-
-func (d *rowDef) setSide(s sides) {
-	d.side, d.whole = s, s == allSides
-}
-
-func (d *rowDef) border() {
-	if d.whole {
-		d.rows |= d.side
-		return
-	}
-	d.next.borders |= d.side
+	left    int
+	cells   []cellDef
+	next    cellDef   // the cell that the next \cellx ends
+	borders [6]border // those that its cells have, where they have none of their own
+	back    int16     // index in the colour table, likewise
+	align   align     // of the table
+	rtl     bool      // its cells run from right to left
 }
 
 func (d *rowDef) cell(edge int) {
@@ -65,19 +208,19 @@ func (d *rowDef) cell(edge int) {
 		d.next.edge = edge
 		d.cells = append(d.cells, d.next)
 	}
-	d.next, d.side, d.whole = cellDef{}, 0, false
+	d.next = cellDef{}
 }
 
 // tableCell is a finished cell.
 type tableCell struct {
 	html, text []byte
-	align      align
+	format     paraFormat // of the only paragraph in it
 }
 
 // absorb adds the content of a cell that was merged into this one. Such cells
 // are empty as a rule; what they hold must not be lost.
 func (c *tableCell) absorb(other *tableCell) {
-	if len(other.html) == 0 || string(other.html) == "&nbsp;" {
+	if len(other.html) == 0 || string(other.html) == emptyParagraph {
 		return
 	}
 	c.html = append(append(c.html, "<br>\r\n"...), other.html...)
@@ -94,6 +237,7 @@ type tableBuilder struct {
 	rows  []tableRow
 	cells []tableCell // of the row that is being read
 	cell  container   // the cell that is being read
+	held  int         // its share of renderer.held
 }
 
 // container returns what paragraphs of a table level go into (0 is the body),
@@ -124,29 +268,62 @@ func (x *renderer) at(level int) *container {
 // endCell ends a cell of a table level, and its last paragraph with it.
 func (x *renderer) endCell(level int) {
 	level = x.depth(level)
+	if c := x.para.begun; c != nil && (level > len(x.levels) || c != x.at(level)) {
+		x.finishParagraph() // it began in another cell
+	}
 	c := x.container(level)
 	if !x.para.empty() || len(x.label) > 0 || c.paras == 0 {
-		p := x.r.st.para
-		x.putParagraph(c, &p)
+		if x.para.begun == nil {
+			x.begin(c)
+		}
+		x.finishParagraph()
 	}
 	t := x.levels[level-1]
-	t.endCell()
-	x.written += cellWeight * level // it is copied from level to level
+	x.closeCell(t, level)
 	if len(t.cells) >= maxCells {
 		x.addRow(t)
 	}
+	x.measure()
 }
 
-// endCell adds the cell that was read to the row.
-func (t *tableBuilder) endCell() {
+// largeCell is from where on a cell's buffer is kept instead of copied.
+const largeCell = 4 << 10
+
+// closeCell adds the cell that was read to the row.
+func (x *renderer) closeCell(t *tableBuilder, level int) {
 	c := &t.cell
 	c.closeLists(0)
-	done := tableCell{html: bytes.TrimSuffix(c.html, []byte("\r\n")), text: c.text}
-	if c.only != nil {
-		done.html, done.align = c.only, c.format.align
+	// What a cell holds is written again when its table ends, and for each
+	// table around.
+	n := len(c.html) + len(c.text)
+	cost := n * 3 * level / 2
+	if n >= largeCell {
+		cost += n
+	}
+	x.hold(t, cost+cellWeight*level)
+	done := tableCell{}
+	done.html, c.html = keepCell(c.html)
+	done.html = bytes.TrimSuffix(done.html, []byte("\r\n"))
+	done.text, c.text = keepCell(c.text)
+	if c.bare {
+		done.format = c.format
 	}
 	t.cells = append(t.cells, done)
-	t.cell = container{}
+	c.reset()
+}
+
+// keepCell returns what is in a buffer, and the buffer for the next cell.
+func keepCell(b []byte) (kept, next []byte) {
+	if len(b) < largeCell {
+		return bytes.Clone(b), b
+	}
+	return b, nil
+}
+
+// hold counts what an open table will cost.
+func (x *renderer) hold(t *tableBuilder, n int) {
+	t.held += n
+	x.held += n
 }
 
 func (x *renderer) endRow(level int) {
@@ -164,10 +341,14 @@ func (x *renderer) endRow(level int) {
 
 // addRow adds the cells that were read to the table, as a row.
 func (x *renderer) addRow(t *tableBuilder) {
+	// Some writers end cells that the row does not have.
+	for n := len(t.cells); len(x.row.cells) > 0 && n > len(x.row.cells) && string(t.cells[n-1].html) == emptyParagraph; n = len(t.cells) {
+		t.cells = t.cells[:n-1]
+	}
 	if len(t.cells) > 0 {
 		t.rows = append(t.rows, tableRow{def: x.row, cells: slices.Clip(t.cells)})
 		t.cells, x.rowUsed = nil, true
-		x.written += rowWeight
+		x.hold(t, rowWeight)
 	}
 }
 
@@ -186,22 +367,22 @@ func (x *renderer) closeTable() {
 	n := len(x.levels)
 	t := x.levels[n-1]
 	if t.cell.paras > 0 {
-		t.endCell()
+		x.closeCell(t, n)
 	}
 	x.addRow(t) // one that never ended
 	x.levels = x.levels[:n-1]
-	if len(t.rows) == 0 {
-		return
-	}
 	c := x.at(n - 1)
-	c.closeLists(0)
-	c.paras++
-	c.settle()
-	x.written += tableWeight
-	c.html = x.appendTable(c.html, t)
-	for i := range t.rows {
-		c.text = appendRowText(c.text, t.rows[i].cells)
+	if len(t.rows) > 0 {
+		c.closeLists(0)
+		c.paras++
+		x.settle(c)
+		x.writeTable(c, t)
 	}
+	x.held -= t.held
+	if c != &x.body {
+		x.hold(x.levels[n-2], tableWeight)
+	}
+	x.measure()
 }
 
 // appendRowText writes the cells of a row on one line, separated by tabs.
@@ -210,10 +391,18 @@ func appendRowText(out []byte, cells []tableCell) []byte {
 		if i > 0 {
 			out = append(out, '\t')
 		}
-		s := strings.TrimRight(string(cells[i].text), "\r\n")
-		out = append(out, strings.ReplaceAll(s, "\r\n", " ")...)
+		text := bytes.TrimRight(cells[i].text, lineEnd)
+		for out = room(out, len(text)); ; {
+			line, rest, more := bytes.Cut(text, []byte(lineEnd))
+			out = append(out, line...)
+			if !more {
+				break
+			}
+			out = append(out, ' ')
+			text = rest
+		}
 	}
-	return append(out, "\r\n"...)
+	return append(out, lineEnd...)
 }
 
 // edges returns the left edges of the columns of a table, ascending: the grid
@@ -243,8 +432,8 @@ type gridCell struct {
 // grid lays the rows out, with merged cells joined.
 func (t *tableBuilder) grid() [][]gridCell {
 	grid := make([][]gridCell, len(t.rows))
-	type place struct{ row, col, last int }
-	open := make(map[int]place) // cells that may grow downwards, by left edge
+	type growing struct{ row, col, last int }
+	open := make(map[int]growing) // cells that may grow downwards, by left edge
 	for i := range t.rows {
 		row := layRow(&t.rows[i])
 		grid[i] = row
@@ -259,7 +448,7 @@ func (t *tableBuilder) grid() [][]gridCell {
 				at.last = i
 				open[c.start] = at
 			case c.def.spanFirst:
-				open[c.start] = place{i, j, i}
+				open[c.start] = growing{i, j, i}
 			}
 		}
 	}
@@ -289,46 +478,90 @@ func layRow(r *tableRow) []gridCell {
 	return row
 }
 
-func (x *renderer) appendTable(out []byte, t *tableBuilder) []byte {
-	size := 0
-	for i := range t.rows {
-		for _, c := range t.rows[i].cells {
-			size += len(c.html) + cellMarkup
-		}
-	}
-	out = slices.Grow(out, size)
+// writeTable writes a table into what is around it.
+func (x *renderer) writeTable(c *container, t *tableBuilder) {
 	edges := t.edges()
 	column := func(edge int) int { return sort.SearchInts(edges, edge) }
-	out = append(out, `<table cellspacing="0" cellpadding="4" style="border-collapse:collapse">`+"\r\n"...)
+	c.html = append(c.html, t.open()...)
 	for i, row := range t.grid() {
-		out = append(out, "<tr>\r\n"...)
-		for j := range row {
-			c := &row[j]
-			if c.gone {
-				continue
-			}
-			out = append(out, "<td"...)
-			if span := column(c.end) - column(c.start); span > 1 {
-				out = append(out, ` colspan="`+strconv.Itoa(span)+`"`...)
-			}
-			if c.rowspan > 1 {
-				out = append(out, ` rowspan="`+strconv.Itoa(c.rowspan)+`"`...)
-			}
-			out = append(out, ` style="`+x.cellStyle(c, t.rows[i].def.rows)+`">`...)
-			out = append(out, c.content.html...)
-			out = append(out, "</td>\r\n"...)
+		if x.overfull() {
+			x.r.warn(bodyCut)
+			break
 		}
-		out = append(out, "</tr>\r\n"...)
+		c.html = append(c.html, "<tr>\r\n"...)
+		for j := range row {
+			if !row[j].gone {
+				x.writeCell(c, t, cellPlace{i, j, len(row)}, &row[j], column(row[j].end)-column(row[j].start))
+			}
+		}
+		c.html = append(c.html, "</tr>\r\n"...)
+		c.text = appendRowText(c.text, t.rows[i].cells)
+		if c == &x.body {
+			x.spill()
+		}
 	}
-	return append(out, "</table>\r\n"...)
+	c.html = append(c.html, "</table>\r\n"...)
 }
 
-var sideNames = []struct {
-	side sides
-	css  string
-}{{top, "border-top"}, {right, "border-right"}, {bottom, "border-bottom"}, {left, "border-left"}}
+// open is the element of the table.
+func (t *tableBuilder) open() string {
+	d := t.rows[0].def
+	s := `<table cellspacing="0" cellpadding="4"`
+	if d.rtl {
+		s += ` dir="rtl"`
+	}
+	s += ` style="border-collapse:collapse`
+	switch d.align {
+	case alignCenter:
+		s += ";margin-left:auto;margin-right:auto"
+	case alignRight:
+		s += ";margin-left:auto"
+	}
+	return s + `">` + "\r\n"
+}
 
-func (x *renderer) cellStyle(c *gridCell, rowBorders sides) string {
+// cellPlace is where a cell is in its table.
+type cellPlace struct{ row, col, cols int }
+
+func (x *renderer) writeCell(c *container, t *tableBuilder, at cellPlace, cell *gridCell, span int) {
+	c.html = append(room(c.html, len(cell.content.html)+cellWeight), "<td"...)
+	if cell.content.format.rtl {
+		c.html = append(c.html, ` dir="rtl"`...)
+	}
+	if span > 1 {
+		c.html = append(c.html, ` colspan="`+strconv.Itoa(span)+`"`...)
+	}
+	if cell.rowspan > 1 {
+		c.html = append(c.html, ` rowspan="`+strconv.Itoa(cell.rowspan)+`"`...)
+	}
+	c.html = append(c.html, ` style="`...)
+	c.html = append(c.html, x.cellStyle(t, at, cell)...)
+	c.html = append(c.html, `">`...)
+	c.html = append(c.html, cell.content.html...)
+	c.html = append(c.html, "</td>\r\n"...)
+}
+
+// borders are those of a cell: its own, else those that its row has for cells in
+// this place.
+func (t *tableBuilder) borders(at cellPlace, cell *gridCell) box {
+	b, row := cell.def.borders, &t.rows[at.row].def.borders
+	inherit := func(side int, outer bool, inside int) {
+		switch {
+		case b[side].style != noLine:
+		case outer:
+			b[side] = row[side]
+		default:
+			b[side] = row[inside]
+		}
+	}
+	inherit(topEdge, at.row == 0, insideRows)
+	inherit(bottomEdge, at.row+cell.rowspan >= len(t.rows), insideRows)
+	inherit(leftEdge, at.col == 0, insideColumns)
+	inherit(rightEdge, at.col == at.cols-1, insideColumns)
+	return b
+}
+
+func (x *renderer) cellStyle(t *tableBuilder, at cellPlace, c *gridCell) string {
 	valign := c.def.valign
 	if valign == "" {
 		valign = "top"
@@ -337,22 +570,36 @@ func (x *renderer) cellStyle(c *gridCell, rowBorders sides) string {
 	if w := clampLength(c.end - c.start); w > 0 {
 		s += ";width:" + points(w)
 	}
-	switch borders := c.def.borders | rowBorders; borders {
-	case 0:
-	case allSides:
-		s += ";border:1px solid"
-	default:
-		for _, n := range sideNames {
-			if borders&n.side != 0 {
-				s += ";" + n.css + ":1px solid"
-			}
-		}
-	}
-	if color := x.color(c.def.back); color != "" {
+	s += x.bordersCSS(t.borders(at, c))
+	if color := x.cellColor(c.def, t.rows[at.row].def.back); color != "" {
 		s += ";background-color:" + color
 	}
-	if c.content.align != "" && c.content.align != "left" {
-		s += ";text-align:" + string(c.content.align)
+	f := &c.content.format
+	if a := f.align.css(f.rtl); a != "" {
+		s += ";text-align:" + a
 	}
 	return s
+}
+
+// cellColor is the background of a cell: its colour, with a pattern in another
+// colour mixed into it.
+func (x *renderer) cellColor(d *cellDef, rowBack int16) string {
+	back := d.back
+	if back == 0 {
+		back = rowBack
+	}
+	if d.shading == 0 {
+		return x.color(int(back))
+	}
+	under, over := color{255, 255, 255, true}, color{0, 0, 0, true}
+	if c, ok := x.lookupColor(int(back)); ok {
+		under = c
+	}
+	if c, ok := x.lookupColor(int(d.pattern)); ok {
+		over = c
+	}
+	mix := func(a, b uint8) uint8 {
+		return uint8((int(a)*(10000-int(d.shading)) + int(b)*int(d.shading)) / 10000)
+	}
+	return color{mix(under.r, over.r), mix(under.g, over.g), mix(under.b, over.b), true}.css()
 }

@@ -64,18 +64,31 @@ func SetMetaCharset(html, charset string) string {
 	if i := indexFold(head, "<body"); i >= 0 {
 		head = head[:i]
 	}
-	out := declaration.ReplaceAllStringFunc(head, func(tag string) string {
-		m := declared.FindStringSubmatchIndex(tag)
-		if m == nil {
-			return tag
+	var out strings.Builder
+	done := 0
+	for range maxDeclarations {
+		at := declaration.FindStringIndex(head[done:])
+		if at == nil {
+			break
 		}
-		return tag[:m[2]] + charset + tag[m[3]:]
-	})
-	if out == head {
+		tag := head[done+at[0] : done+at[1]]
+		if m := declared.FindStringSubmatchIndex(tag); m != nil && tag[m[2]:m[3]] != charset {
+			out.WriteString(head[done:done+at[0]] + tag[:m[2]] + charset + tag[m[3]:])
+		} else {
+			out.WriteString(head[done : done+at[1]])
+		}
+		done += at[1]
+	}
+	if out.Len() == done && out.String() == head[:done] {
 		return html
 	}
-	return out + html[len(head):]
+	out.WriteString(html[done:])
+	return out.String()
 }
+
+// maxDeclarations is how many elements are looked at: a document declares its
+// charset once, among some other metadata.
+const maxDeclarations = 100
 
 // indexFold is strings.Index for an ASCII word in lower case, in any case.
 func indexFold(s, word string) int {

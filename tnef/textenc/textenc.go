@@ -143,25 +143,34 @@ func decodeUTF8(b []byte) string {
 }
 
 func decodeCharmap(m *charmap.Charmap, b []byte) string {
-	out := make([]byte, 0, len(b)+len(b)/2)
-	for _, c := range b {
-		out = utf8.AppendRune(out, m.DecodeByte(c))
-	}
-	return string(out)
+	return decodeBytes(b, m.DecodeByte)
 }
 
 // decodeUpperHalf decodes a page of upperHalf.
 func decodeUpperHalf(table string, b []byte) string {
 	runes := []rune(table)
-	out := make([]byte, 0, len(b)+len(b)/2)
-	for _, c := range b {
+	return decodeBytes(b, func(c byte) rune {
 		if c < 0x80 {
-			out = append(out, c)
-			continue
+			return rune(c)
 		}
-		out = utf8.AppendRune(out, runes[c-0x80])
+		return runes[c-0x80]
+	})
+}
+
+// decodeBytes decodes text of a single-byte page, of which char knows the
+// characters. It counts first: text of such pages grows to between once and
+// three times its size, and a buffer that grows with it would cost as much again.
+func decodeBytes(b []byte, char func(byte) rune) string {
+	size := 0
+	for _, c := range b {
+		size += utf8.RuneLen(char(c))
 	}
-	return string(out)
+	var s strings.Builder
+	s.Grow(size)
+	for _, c := range b {
+		s.WriteRune(char(c))
+	}
+	return s.String()
 }
 
 func decodeEncoding(e encoding.Encoding, b []byte) string {

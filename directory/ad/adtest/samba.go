@@ -132,6 +132,27 @@ func (s *Samba) Restore(saved string) {
 	s.Start()
 }
 
+// Add adds the objects of an LDIF file to the database itself, which is several times as fast as by LDAP. The server may run.
+func (s *Samba) Add(ldif string) {
+	s.tb.Helper()
+	cmd := exec.Command("ldbadd", "--configfile="+filepath.Join(s.Dir, "etc/smb.conf"), "-H", filepath.Join(s.Dir, "private/sam.ldb"))
+	cmd.Stdin = strings.NewReader(ldif)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		s.tb.Fatalf("adding objects: %v: %s", err, out)
+	}
+}
+
+// Keytab exports the keys of an account. The server may run.
+func (s *Samba) Keytab(account string) (file string) {
+	s.tb.Helper()
+	file = filepath.Join(s.tb.TempDir(), account+".keytab")
+	cmd := exec.Command("samba-tool", "domain", "exportkeytab", file, "--principal="+account, "--configfile="+filepath.Join(s.Dir, "etc/smb.conf"))
+	if out, err := cmd.CombinedOutput(); err != nil {
+		s.tb.Fatalf("exporting the keys of %s: %v: %s", account, err, out)
+	}
+	return file
+}
+
 // URL is ldap:// or ldaps:// at the server's address.
 func (s *Samba) URL(scheme string) string { return scheme + "://" + s.IP }
 

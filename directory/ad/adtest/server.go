@@ -42,14 +42,17 @@ type Faults struct {
 	HideDeleted   bool          // the account sees no deleted objects, nor gets them by DirSync
 	CutAfter      int           // octets of answers after which the connection is closed; 0 is never
 	CutAtPage     int           // the page of a paged search in which the connection is closed; 0 is never
+	AtPage        func(int)     // called before each page of a paged search, counted over all connections since it was set, from 1 on
 	Delay         time.Duration // before each answer to a search
 	Hang          bool          // no answer at all
+	SilentDirSync bool          // no answer at all to DirSync
 	NoPaging      bool          // paged searches are answered without the control
 	Unready       bool          // isSynchronized is FALSE
 	Blind         bool          // the account sees the base, and nothing below it
 	BindCode      uint16        // result of a bind; 0 is success
 	BindText      string
 	SearchCode    uint16 // result of every search but that of the root DSE; 0 is success
+	Host          string // the name of the domain controller; empty is DC1
 	Invocation    string // 16 bytes; empty is a fixed one
 	Schema        int    // rangeUpper of ms-Exch-Schema-Version-Pt; 0: there is none
 }
@@ -67,6 +70,7 @@ type Server struct {
 	conns    map[net.Conn]bool
 	searches int
 	binds    int
+	pages    int
 }
 
 // NewServer serves a store at an address of its own on the loopback interface. With a certificate it speaks LDAPS.
@@ -117,6 +121,7 @@ func (s *Server) Fail(change func(*Faults)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	change(&s.faults)
+	s.pages = 0
 }
 
 // Replace puts another content in place.
@@ -190,6 +195,13 @@ func (s *Server) session(c net.Conn) {
 	}
 }
 
+func (s *Server) countPage() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.pages++
+	return s.pages
+}
+
 func (ses *session) now() (Faults, *Store) {
 	ses.s.mu.Lock()
 	defer ses.s.mu.Unlock()
@@ -219,6 +231,9 @@ func (ses *session) request(p *ber.Packet) bool {
 		q, err := newQuery(p)
 		if err != nil {
 			return ses.done(id, ldap.LDAPResultProtocolError, err.Error(), nil)
+		}
+		if q.paging != nil && f.AtPage != nil {
+			f.AtPage(ses.s.countPage())
 		}
 		store.mu.Lock()
 		defer store.mu.Unlock()
@@ -317,6 +332,7 @@ func (ses *session) search(id any, q *query, f Faults, store *Store) bool {
 func (s *Store) search(q *query, f Faults) (found []*entry, ok bool) {
 	base := strings.ToLower(q.base)
 	guid, byGUID := strings.CutPrefix(base, "<guid=")
+	context := s.context(base)
 	for _, e := range s.objects {
 		dn := e.low
 		isBase := dn == base || byGUID && guidText(e.guid)+">" == guid
@@ -325,7 +341,7 @@ func (s *Store) search(q *query, f Faults) (found []*entry, ok bool) {
 		if isBase && !hidden || isBase && strings.HasPrefix(dn, "cn=deleted objects,") {
 			ok = true
 		}
-		if hidden || !(isBase && q.scope != ldap.ScopeSingleLevel || below && q.scope != ldap.ScopeBaseObject) {
+		if hidden || below && s.context(dn) != context || !(isBase && q.scope != ldap.ScopeSingleLevel || below && q.scope != ldap.ScopeBaseObject) {
 			continue
 		}
 		if s.matches(e, q.filter) {
@@ -374,9 +390,13 @@ func (ses *session) rootDSE(id any, f Faults, store *Store) bool {
 	if f.Unready {
 		ready = "FALSE"
 	}
+	host := f.Host
+	if host == "" {
+		host = "DC1"
+	}
 	return ses.entry(id, "", []attribute{
-		{"dnsHostName", []string{"dc1.contoso.test"}}, {"dsServiceName", []string{"CN=NTDS Settings,CN=DC1,CN=Sites,CN=Configuration," + store.Base}},
-		{"highestCommittedUSN", []string{fmt.Sprint(store.usn)}}, {"namingContexts", []string{store.Base, "CN=Configuration," + store.Base}},
+		{"dnsHostName", []string{strings.ToLower(host) + ".contoso.test"}}, {"dsServiceName", []string{"CN=NTDS Settings,CN=" + host + ",CN=Sites,CN=Configuration," + store.Base}},
+		{"highestCommittedUSN", []string{fmt.Sprint(store.usn)}}, {"namingContexts", append([]string{"CN=Configuration," + store.Base}, store.contexts...)},
 		{"schemaNamingContext", []string{"CN=Schema,CN=Configuration," + store.Base}}, {"isSynchronized", []string{ready}},
 		{"currentTime", []string{time.Now().UTC().Format("20060102150405.0Z")}},
 	}) && ses.done(id, 0, "", nil)
@@ -395,13 +415,15 @@ func (ses *session) dirSync(id any, q *query, f Faults, store *Store) bool {
 	flags := uint32(q.dirSync.Flags)
 	security := flags&uint32(ldap.DirSyncObjectSecurity) != 0
 	switch {
+	case f.SilentDirSync:
+		return true
 	case f.DirSync == NoDirSync:
 		return ses.done(id, ldap.LDAPResultUnavailableCriticalExtension, "", nil)
 	case f.DirSync == DirSyncDisabled, f.DirSync == ObjectSecurity && !security:
 		return ses.done(id, ldap.LDAPResultInsufficientAccessRights, "00002105: LdapErr: DSID-0C0907E1", nil)
 	case f.RefuseCookies && len(q.dirSync.Cookie) > 0:
 		return ses.done(id, ldap.LDAPResultOther, "0000203D: LdapErr: DSID-0C0C01B4, comment: Error processing control", nil)
-	case !strings.EqualFold(q.base, store.Base):
+	case !slices.ContainsFunc(store.contexts, func(c string) bool { return strings.EqualFold(c, q.base) }):
 		return ses.done(id, ldap.LDAPResultUnwillingToPerform, "the base must be the root of the naming context", nil)
 	}
 	var since, until, after int64

@@ -13,9 +13,11 @@ import (
 // Attributes are those of an object. objectGUID, whenChanged, uSNChanged and memberOf are the store's own.
 type Attributes map[string][]string
 
-// Store is the content of the directory of a [Server]: one naming context. All methods may be called while it serves.
+// Store is the content of the directory of a [Server]: one naming context, or more. All methods may be called while it serves.
 type Store struct {
-	Base string // the DN of the naming context
+	Base string // the DN of the first naming context
+
+	contexts []string // the roots of all, in the order in which they came
 
 	mu      sync.Mutex
 	usn     int64
@@ -46,10 +48,28 @@ type link struct {
 // NewStore makes a naming context with its root and the container of deleted objects.
 func NewStore(base string) *Store {
 	s := &Store{Base: base, usn: 1000}
-	s.Add(base, Attributes{"objectClass": {"top", "domainDNS"}})
-	s.Add("CN=Deleted Objects,"+base, Attributes{"objectClass": {"top", "container"}, "isDeleted": {"TRUE"}})
-	s.objects[1].deleted, s.live = true, nil
+	s.Context(base)
 	return s
+}
+
+// Context makes another naming context. It can lie below one that is there, and is no part of it.
+func (s *Store) Context(root string) {
+	s.Add(root, Attributes{"objectClass": {"top", "domainDNS"}})
+	s.Add("CN=Deleted Objects,"+root, Attributes{"objectClass": {"top", "container"}, "isDeleted": {"TRUE"}})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.contexts = append(s.contexts, root)
+	s.objects[len(s.objects)-1].deleted, s.live = true, nil
+}
+
+// context is the root of the naming context that a DN lies in.
+func (s *Store) context(dn string) (root string) {
+	for _, c := range s.contexts {
+		if len(c) > len(root) && (strings.EqualFold(dn, c) || strings.HasSuffix(strings.ToLower(dn), ","+strings.ToLower(c))) {
+			root = c
+		}
+	}
+	return root
 }
 
 func (s *Store) touch(e *entry, attrs ...string) {
@@ -163,7 +183,7 @@ func (s *Store) Delete(dn string) {
 	e := s.must(dn)
 	old := e.dn
 	e.deleted = true
-	e.dn = fmt.Sprintf("%s\\0ADEL:%x,CN=Deleted Objects,%s", strings.SplitN(old, ",", 2)[0], e.guid, s.Base)
+	e.dn = fmt.Sprintf("%s\\0ADEL:%x,CN=Deleted Objects,%s", strings.SplitN(old, ",", 2)[0], e.guid, s.context(old))
 	e.low, s.live = strings.ToLower(e.dn), nil
 	e.attrs = Attributes{"objectclass": e.attrs["objectclass"], "isdeleted": {"TRUE"}}
 	e.links = nil
@@ -184,7 +204,7 @@ func (s *Store) USN() int64 {
 func (s *Store) Copy() *Store {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c := &Store{Base: s.Base, usn: s.usn}
+	c := &Store{Base: s.Base, contexts: slices.Clone(s.contexts), usn: s.usn}
 	for _, e := range s.objects {
 		o := *e
 		o.attrs, o.changed, o.links = maps.Clone(e.attrs), maps.Clone(e.changed), slices.Clone(e.links)

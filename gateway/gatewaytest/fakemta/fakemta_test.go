@@ -335,6 +335,49 @@ func TestSequence(t *testing.T) {
 	}
 }
 
+func TestBinaryMIME(t *testing.T) {
+	s := start(t, Options{Extensions: append(Extensions(), "BINARYMIME")})
+	c := dial(t, s)
+	c.expect("", "220", "EHLO a", "250", "MAIL FROM:<a@b> BODY=BINARYMIME", "250", "RCPT TO:<c@d>", "250", "DATA", "503 5.5.1",
+		"BDAT 5 LAST\r\n\x00\n\r", "250", "MAIL FROM:<a@b> REQUIRETLS", "555 5.5.4")
+	if m := s.Messages(); len(m) != 1 || string(m[0].Data) != "\x00\n\r\r\n" {
+		t.Errorf("got %+v", m)
+	}
+}
+
+// TestRequireTLS: it is offered, and taken, inside TLS only.
+func TestRequireTLS(t *testing.T) {
+	certificate, pool, err := NewCertificate("mta.example")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := start(t, Options{TLS: &tls.Config{Certificates: []tls.Certificate{certificate}}, Extensions: append(Extensions(), "REQUIRETLS")})
+	c := dial(t, s)
+	c.expect("", "220", "EHLO a", "250", "MAIL FROM:<a@b> REQUIRETLS", "555 5.5.4")
+	sc, err := smtp.Dial(s.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sc.Close()
+	if ok, _ := sc.Extension("REQUIRETLS"); ok {
+		t.Error("offered in clear text")
+	}
+	if err := sc.StartTLS(&tls.Config{ServerName: "mta.example", RootCAs: pool}); err != nil {
+		t.Fatal(err)
+	}
+	if ok, _ := sc.Extension("REQUIRETLS"); !ok {
+		t.Error("not offered inside TLS")
+	}
+	if id, err := sc.Text.Cmd("MAIL FROM:<a@b> REQUIRETLS"); err != nil {
+		t.Error(err)
+	} else {
+		sc.Text.StartResponse(id)
+		if _, _, err := sc.Text.ReadResponse(250); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func TestLines(t *testing.T) {
 	s := start(t, Options{})
 	c := dial(t, s)

@@ -1,6 +1,7 @@
 package fakemta
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -9,9 +10,13 @@ import (
 var (
 	mailParams = map[string]string{
 		"SIZE": "SIZE", "BODY": "8BITMIME", "SMTPUTF8": "SMTPUTF8", "RET": "DSN", "ENVID": "DSN", "AUTH": "AUTH",
+		"REQUIRETLS": "REQUIRETLS",
 	}
 	rcptParams = map[string]string{"NOTIFY": "DSN", "ORCPT": "DSN"}
 )
+
+// requireTLS is offered inside TLS only (RFC 8689 2).
+const requireTLS = "REQUIRETLS"
 
 // parsePath reads "FROM:<path> parameters". The path is returned without its brackets; parameters are never nil.
 func parsePath(prefix, arg string) (address string, params []string, ok bool) {
@@ -58,7 +63,7 @@ func (c *session) checkParams(known map[string]string, params []string) string {
 		if key == "BODY" && value == "BINARYMIME" {
 			extension = "BINARYMIME" // RFC 3030 3
 		}
-		if !ok || !c.server.offered[extension] {
+		if !ok || !c.server.offered[extension] || extension == requireTLS && c.tls == nil {
 			return key + " is not offered"
 		}
 		if key == "SIZE" {
@@ -71,6 +76,11 @@ func (c *session) checkParams(known map[string]string, params []string) string {
 		}
 	}
 	return ""
+}
+
+// isBinary says whether MAIL had BODY=BINARYMIME.
+func isBinary(params []string) bool {
+	return slices.ContainsFunc(params, func(p string) bool { return strings.EqualFold(p, "BODY=BINARYMIME") })
 }
 
 // sizeAndUTF8 returns what MAIL announced; size 0 when nothing.

@@ -24,7 +24,8 @@ import (
 	"time"
 )
 
-// Extensions returns the EHLO keywords that are offered by default. STARTTLS is only offered with a certificate.
+// Extensions returns the EHLO keywords that are offered by default. STARTTLS is only offered with a certificate. BINARYMIME and REQUIRETLS,
+// which are offered where Options.Extensions names them, are known as well.
 func Extensions() []string {
 	return []string{"PIPELINING", "SIZE", "8BITMIME", "SMTPUTF8", "CHUNKING", "DSN", "ENHANCEDSTATUSCODES", "STARTTLS"}
 }
@@ -325,6 +326,8 @@ func (s *Server) keywords(secure bool) []string {
 		upper := strings.ToUpper(keyword)
 		switch {
 		case upper == "STARTTLS" && (secure || !s.offered[upper]):
+			continue
+		case upper == requireTLS && !secure:
 			continue
 		case upper == "SIZE" && s.options.MaxSize > 0:
 			keyword += " " + strconv.FormatInt(s.options.MaxSize, 10)

@@ -510,6 +510,8 @@ func (c *session) data(arg string) bool {
 		return c.reply(503, "5.5.1", "MAIL first")
 	case c.message.Chunked:
 		return c.reply(503, "5.5.1", "BDAT was used before") // RFC 3030 2
+	case isBinary(c.message.SenderParams):
+		return c.reply(503, "5.5.1", "BODY=BINARYMIME needs BDAT") // RFC 3030 3
 	case len(c.message.Recipients) == 0:
 		return c.reply(554, "5.5.1", "there is no valid recipient")
 	}

@@ -1,4 +1,4 @@
-// Package auth authenticates mail from the internet: SPF (RFC 7208), DKIM (RFC 6376) and DMARC (RFC 7489), and writes what it
+// Package auth authenticates mail from the internet: SPF (RFC 7208), DKIM (RFC 6376) and DMARC (RFC 9989, which replaces RFC 7489), and writes what it
 // found as an Authentication-Results field (RFC 8601). Trouble with DNS is a result, temperror, and never a reason to refuse.
 package auth
 
@@ -122,7 +122,7 @@ func (c *Checker) Check(ctx context.Context, s Session, msg []byte) Results {
 	return r
 }
 
-// outcome is what the policy asks for (RFC 7489 6.3: p) and this gateway is configured to do.
+// outcome is what the policy asks for (RFC 9989 4.7: p) and this gateway is configured to do.
 func (c *Checker) outcome(d DMARC) Outcome {
 	switch {
 	case d.Result != Fail || c.o.Enforce == Report:
@@ -143,6 +143,6 @@ func (r Results) Reply() *smtp.SMTPError {
 	if r.DMARC.Reason == tooMany {
 		return reply.New(550, smtp.EnhancedCode{5, 7, 1}, "Message refused: "+tooMany)
 	}
-	// RFC 7489 10.3 and RFC 7372 3.3 leave the code open; 5.7.1 is what the registry has for policy.
+	// RFC 9989 7.2 and RFC 7372 3.3 leave the code open; 5.7.1 is what the registry has for policy.
 	return reply.New(550, smtp.EnhancedCode{5, 7, 1}, "Message refused by the DMARC policy of "+r.DMARC.Domain)
 }

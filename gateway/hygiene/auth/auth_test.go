@@ -346,20 +346,35 @@ func TestNewRefusesBadOptions(t *testing.T) {
 	}
 }
 
+// policy fills in what a record does not say.
+func policy(p auth.Policy) auth.Policy {
+	p.Subdomain, p.NonExistent, p.Percent = p.Domain, p.Domain, 100
+	if p.Suffix == "" {
+		p.Suffix = auth.SuffixUnknown
+	}
+	return p
+}
+
 func TestParsePolicy(t *testing.T) {
 	for _, c := range []struct {
 		record string
 		want   auth.Policy
 		ok     bool
 	}{
-		{"v=DMARC1; p=none", auth.Policy{Domain: "none", Subdomain: "none", Percent: 100}, true},
-		{"v=DMARC1;p=REJECT;SP=None;pct=5;adkim=S;aspf=s", auth.Policy{Domain: "reject", Subdomain: "none", Percent: 5, StrictDKIM: true, StrictSPF: true}, true},
-		{"v = DMARC1 ; p = quarantine ;", auth.Policy{Domain: "quarantine", Subdomain: "quarantine", Percent: 100}, true},
-		{"v=DMARC1; p=reject; pct=1000; adkim=x; rf=what; ri=-5; unknown", auth.Policy{Domain: "reject", Subdomain: "reject", Percent: 100}, true},
-		{"v=DMARC1; p=reject; sp=what", auth.Policy{Domain: "reject", Subdomain: "reject", Percent: 100}, true},
-		{"v=DMARC1; p=what; rua=mailto:d@contoso.com", auth.Policy{Domain: "none", Subdomain: "none", Percent: 100}, true},
-		{"v=DMARC1; rua=mailto:d@contoso.com; sp=reject", auth.Policy{Domain: "none", Subdomain: "none", Percent: 100}, true},
+		{"v=DMARC1; p=none", policy(auth.Policy{Domain: "none"}), true},
+		{"v=DMARC1;p=REJECT;SP=None;pct=5;adkim=S;aspf=s", auth.Policy{Domain: "reject", Subdomain: "none", NonExistent: "none", Suffix: "u", Percent: 5, StrictDKIM: true, StrictSPF: true}, true},
+		{"v = DMARC1 ; p = quarantine ;", policy(auth.Policy{Domain: "quarantine"}), true},
+		{"v=DMARC1; p=reject; pct=1000; adkim=x; psd=x; t=x; rf=what; ri=-5; unknown", policy(auth.Policy{Domain: "reject"}), true},
+		{"v=DMARC1; np=reject; sp=quarantine; p=none; t=Y; psd=N", auth.Policy{Domain: "none", Subdomain: "quarantine", NonExistent: "reject", Suffix: "n", Testing: true, Percent: 100}, true},
+		{"v=DMARC1; p=reject; np=none", auth.Policy{Domain: "reject", Subdomain: "reject", NonExistent: "none", Suffix: "u", Percent: 100}, true},
+		{"v=DMARC1; psd=y; p=reject", policy(auth.Policy{Domain: "reject", Suffix: "y"}), true},
+		{"v=DMARC1; p=reject; sp=what", auth.Policy{}, false},
+		{"v=DMARC1; p=reject; np=what; rua=mailto:d@contoso.com", policy(auth.Policy{Domain: "none"}), true},
+		{"v=DMARC1; p=what; rua=mailto:d@contoso.com", policy(auth.Policy{Domain: "none"}), true},
+		{"v=DMARC1; rua=mailto:d@contoso.com; sp=reject", policy(auth.Policy{Domain: "none"}), true},
+		{"v=DMARC1", policy(auth.Policy{Domain: "none"}), true},
 		{"v=DMARC1; p=what", auth.Policy{}, false},
+		{"v=DMARC1; p=", auth.Policy{}, false},
 		{"v=DMARC2; p=reject", auth.Policy{}, false},
 		{"p=reject; v=DMARC1", auth.Policy{}, false},
 		{"v=dmarc1; p=reject", auth.Policy{}, false},
@@ -379,7 +394,7 @@ func FuzzParsePolicy(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, s string) {
 		p, ok := auth.ParsePolicy(s)
-		if ok && (p.Domain == "" || p.Subdomain == "" || p.Percent < 0 || p.Percent > 100) {
+		if ok && (p.Domain == "" || p.Subdomain == "" || p.NonExistent == "" || p.Suffix == "" || p.Percent < 0 || p.Percent > 100) {
 			t.Errorf("%+v", p)
 		}
 	})

@@ -19,7 +19,7 @@ type author struct {
 }
 
 // authors reads the domains of the From fields (RFC 5322 3.6.2). Several fields, which that forbids, count together: a reader may
-// show either (RFC 7489 6.6.1).
+// show either (RFC 9989 11.5).
 func authors(msg []byte) author {
 	var a author
 	fields := 0

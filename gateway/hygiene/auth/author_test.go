@@ -60,17 +60,6 @@ func TestAuthors(t *testing.T) {
 	}
 }
 
-func TestOrganizationalDomain(t *testing.T) {
-	for domain, want := range map[string]string{
-		"contoso.com": "contoso.com", "a.b.contoso.com": "contoso.com", "mail.fabrikam.co.uk": "fabrikam.co.uk",
-		"co.uk": "co.uk", "x.example": "x.example",
-	} {
-		if got := organizationalDomain(domain); got != want {
-			t.Errorf("%s: %s, want %s", domain, got, want)
-		}
-	}
-}
-
 func FuzzMailboxes(f *testing.F) {
 	for _, s := range []string{`"a" <b@c>, d@e`, "((((", `"\`, "<<<", "a:b;c"} {
 		f.Add(s)

@@ -33,6 +33,9 @@ const (
 	maxKey = 2048
 )
 
+// tooLarge is the reason of signatures that were not verified for the size of their message.
+const tooLarge = "message too large to verify"
+
 // checkDKIM verifies the signatures of msg, in the order of the header.
 func (c *Checker) checkDKIM(ctx context.Context, msg []byte) []Signature {
 	header, found, count := dkimHeader(msg)
@@ -42,7 +45,7 @@ func (c *Checker) checkDKIM(ctx context.Context, msg []byte) []Signature {
 	_, bodyStart := rawmime.HeaderEnd(msg)
 	switch {
 	case len(msg) > c.o.MaxSize:
-		return all(found, PolicyResult, "message too large to verify")
+		return all(found, PolicyResult, tooLarge)
 	case bodyStart > maxHeader || count > maxFields:
 		return all(found, PolicyResult, "header too large to verify")
 	}

@@ -2,14 +2,11 @@ package auth
 
 import (
 	"context"
-	"net"
 	"strconv"
 	"strings"
-
-	"golang.org/x/net/publicsuffix"
 )
 
-// DomainPolicy is what a domain asks receivers to do with mail that fails DMARC (RFC 7489 6.3).
+// DomainPolicy is what a domain asks receivers to do with mail that fails DMARC (RFC 9989 4.7).
 type DomainPolicy string
 
 const (
@@ -32,34 +29,52 @@ func strictness(p DomainPolicy) int {
 	return 0
 }
 
-// Policy is a domain's DMARC record.
+// Policy is a domain's DMARC Policy Record.
 type Policy struct {
-	// Domain and Subdomain are p= and sp=; sp= defaults to p=.
-	Domain, Subdomain DomainPolicy
+	// Domain, Subdomain and NonExistent are p=, sp= and np=. An sp= that is not there is p=, and an np= is sp= (RFC 9989 4.7).
+	Domain, Subdomain, NonExistent DomainPolicy
 	// StrictDKIM and StrictSPF are adkim=s and aspf=s.
 	StrictDKIM, StrictSPF bool
-	// Percent is pct=, 0 to 100.
+	// Suffix is psd=.
+	Suffix SuffixFlag
+	// Testing is t=y: the policy that applies is one level below.
+	Testing bool
+	// Percent is pct= of RFC 7489 6.3, 0 to 100. RFC 9989 has no such tag any more; who still writes it wants less to be refused, which a
+	// receiver may always do.
 	Percent int
 }
 
-// DMARC is the result of RFC 7489.
+// SuffixFlag says whether a domain is a Public Suffix Domain (RFC 9989 4.7, psd).
+type SuffixFlag string
+
+const (
+	// SuffixUnknown is the default: the tree walk finds out.
+	SuffixUnknown SuffixFlag = "u"
+	// IsSuffix: registrations are made below the domain.
+	IsSuffix SuffixFlag = "y"
+	// NoSuffix: the domain is the Organizational Domain of itself and of what is below.
+	NoSuffix SuffixFlag = "n"
+)
+
+// DMARC is the result of RFC 9989.
 type DMARC struct {
 	Result Result
 	// Domain is that of the From field.
 	Domain string
-	// Policy is what the domain asks for: p=, or sp= for a subdomain of where the record was found.
+	// Policy is what the domain asks for: p=, or sp= or np= of the domain above it where the record was found.
 	Policy DomainPolicy
-	// Disposition is what is left of it after pct= (RFC 7489 6.6.4).
+	// Disposition is what is left of it after t= and pct=.
 	Disposition DomainPolicy
 	// Reason says why Result is permerror or temperror.
 	Reason string
 }
 
-// checkDMARC evaluates each author domain. Of several the strictest that fails counts (RFC 7489 6.6.1).
+// checkDMARC evaluates each author domain. Of several the strictest that fails counts (RFC 9989 11.5 leaves it to the receiver).
 func (c *Checker) checkDMARC(ctx context.Context, a author, spf SPF, signatures []Signature) DMARC {
 	worst := DMARC{Result: None, Policy: PolicyNone, Disposition: PolicyNone}
+	rec := &records{ctx: ctx, resolver: c.resolver, known: map[string]answer{}}
 	for i, domain := range a.domains {
-		d := c.checkAuthor(ctx, domain, spf, signatures)
+		d := c.checkAuthor(rec, domain, spf, signatures)
 		if i == 0 || worse(d, worst) {
 			worst = d
 		}
@@ -83,10 +98,10 @@ func worse(a, b DMARC) bool {
 	return strictness(a.Disposition) > strictness(b.Disposition)
 }
 
-// checkAuthor evaluates one author domain (RFC 7489 6.6.2).
-func (c *Checker) checkAuthor(ctx context.Context, domain string, spf SPF, signatures []Signature) DMARC {
+// checkAuthor evaluates one author domain (RFC 9989 5.3).
+func (c *Checker) checkAuthor(rec *records, domain string, spf SPF, signatures []Signature) DMARC {
 	d := DMARC{Result: None, Domain: domain, Policy: PolicyNone, Disposition: PolicyNone}
-	record, organizational, err := c.findPolicy(ctx, domain)
+	record, from, err := rec.policy(domain)
 	switch {
 	case err != nil:
 		d.Result, d.Reason = TempError, "policy unavailable"
@@ -94,23 +109,40 @@ func (c *Checker) checkAuthor(ctx context.Context, domain string, spf SPF, signa
 	case record == nil:
 		return d
 	}
-	if d.Policy = record.Domain; organizational {
-		d.Policy = record.Subdomain
+	d.Result = rec.align(domain, *record, spf, signatures)
+	d.Policy = record.Domain
+	if from != domain {
+		d.Policy, err = rec.below(domain, *record, d.Result)
 	}
-	d.Result = align(domain, *record, spf, signatures)
-	if d.Result == TempError {
+	switch {
+	case d.Result == TempError:
 		d.Reason = "SPF or DKIM undecided"
-	}
-	if d.Result == Fail {
-		d.Disposition = c.sampled(d.Policy, record.Percent)
+	case err != nil:
+		d.Result, d.Reason = TempError, "existence of the domain undecided"
+	case d.Result == Fail:
+		d.Disposition = c.applied(d.Policy, *record)
 	}
 	return d
 }
 
-// sampled is the policy that applies to this message: outside the sample the next lower one does (RFC 7489 6.6.4).
-func (c *Checker) sampled(p DomainPolicy, percent int) DomainPolicy {
+// below is what a record asks for of a domain below its own: np= for one that does not exist, else sp= (RFC 9989 4.10.1). Only where it
+// matters is DNS asked.
+func (r *records) below(domain string, p Policy, result Result) (DomainPolicy, error) {
+	if p.NonExistent == p.Subdomain || result != Fail {
+		return p.Subdomain, nil
+	}
+	there, err := r.exists(domain)
+	if err == nil && !there {
+		return p.NonExistent, nil
+	}
+	return p.Subdomain, err
+}
+
+// applied is the policy that applies to this message. With t=y it is one level lower (RFC 9989 4.7), and so it is outside the sample of
+// pct= (RFC 7489 6.6.4).
+func (c *Checker) applied(p DomainPolicy, record Policy) DomainPolicy {
 	switch {
-	case percent >= 100 || c.o.Sample() < percent:
+	case !record.Testing && (record.Percent >= 100 || c.o.Sample() < record.Percent):
 		return p
 	case p == PolicyReject:
 		return PolicyQuarantine
@@ -118,24 +150,29 @@ func (c *Checker) sampled(p DomainPolicy, percent int) DomainPolicy {
 	return PolicyNone
 }
 
-// align says whether SPF or DKIM passed for a domain that belongs to the author's (RFC 7489 3.1). Where neither did and one of
-// them could not be decided, neither can DMARC.
-func align(domain string, p Policy, spf SPF, signatures []Signature) Result {
-	if spf.Result == PassResult && aligned(domain, spf.Domain, p.StrictSPF) {
+// align says whether SPF or DKIM passed for a domain that belongs to the author's (RFC 9989 4.4). Where neither did and one of
+// them could not be decided, neither can DMARC (RFC 9989 5.3.6).
+func (r *records) align(domain string, p Policy, spf SPF, signatures []Signature) Result {
+	undecided := false
+	// consider takes one identifier, and says whether it is the author's and passed.
+	consider := func(identifier string, strict bool, result Result) bool {
+		if result != PassResult && result != TempError {
+			return false
+		}
+		same, err := r.aligned(domain, identifier, strict)
+		undecided = undecided || err != nil || same && result == TempError
+		return err == nil && same && result == PassResult
+	}
+	if consider(spf.Domain, p.StrictSPF, spf.Result) {
 		return PassResult
 	}
-	undecided := spf.Result == TempError && aligned(domain, spf.Domain, p.StrictSPF)
 	for _, s := range signatures {
-		if !aligned(domain, s.Domain, p.StrictDKIM) {
-			continue
+		result := s.Result
+		if result == PolicyResult && s.Reason == tooLarge {
+			result = TempError // not verified for the size of the message: it may well be good
 		}
-		switch s.Result {
-		case PassResult:
+		if consider(s.Domain, p.StrictDKIM, result) {
 			return PassResult
-		case TempError:
-			undecided = true
-		case PolicyResult: // not verified for its size
-			undecided = undecided || s.Reason == "message too large to verify"
 		}
 	}
 	if undecided {
@@ -144,66 +181,15 @@ func align(domain string, p Policy, spf SPF, signatures []Signature) Result {
 	return Fail
 }
 
-// aligned compares two domains: exactly, or by their organizational domains (RFC 7489 3.1.1).
-func aligned(author, domain string, strict bool) bool {
-	if domain == "" {
-		return false
-	}
-	if strict {
-		return author == domain
-	}
-	return organizationalDomain(author) == organizationalDomain(domain)
-}
-
-// organizationalDomain is the registered domain (RFC 7489 3.2), by the Public Suffix List. A public suffix is its own.
-func organizationalDomain(domain string) string {
-	organizational, err := publicsuffix.EffectiveTLDPlusOne(domain)
-	if err != nil {
-		return domain
-	}
-	return organizational
-}
-
-// findPolicy looks for the record of the domain, then of its organizational domain (RFC 7489 6.6.3). organizational is true when
-// it is from there. The error is temporary.
-func (c *Checker) findPolicy(ctx context.Context, domain string) (record *Policy, organizational bool, err error) {
-	if record, err = c.policyAt(ctx, domain); record != nil || err != nil {
-		return record, false, err
-	}
-	parent := organizationalDomain(domain)
-	if parent == domain {
-		return nil, false, nil
-	}
-	record, err = c.policyAt(ctx, parent)
-	return record, true, err
-}
-
-func (c *Checker) policyAt(ctx context.Context, domain string) (*Policy, error) {
-	records, err := c.resolver.LookupTXT(ctx, "_dmarc."+domain)
-	if d, ok := err.(*net.DNSError); ok && d.IsNotFound {
-		return nil, nil
-	} else if err != nil {
-		return nil, err
-	}
-	var found *Policy
-	for _, r := range records {
-		p, ok := ParsePolicy(r)
-		if !ok {
-			continue
-		}
-		if found != nil {
-			return nil, nil // RFC 7489 6.6.3, 5: more than one is as good as none
-		}
-		found = &p
-	}
-	return found, nil
-}
-
-// ParsePolicy reads a DMARC record (RFC 7489 6.4). ok is false when it is none, or has no usable policy. A tag that is malformed
-// has its default.
+// ParsePolicy reads a DMARC Policy Record (RFC 9989 4.7). ok is false when it is none, or has no usable policy. Tags that are not known, and
+// values of tags that have a default, are passed over.
 func ParsePolicy(record string) (p Policy, ok bool) {
-	p.Percent = 100
-	var reports bool
+	p.Percent, p.Suffix = 100, SuffixUnknown
+	var reports, bad, stated bool
+	policy := func(to *DomainPolicy, value string) {
+		*to = domainPolicy(value)
+		bad = bad || *to == ""
+	}
 	for i, tag := range strings.Split(record, ";") {
 		name, value, _ := strings.Cut(tag, "=")
 		name, value = strings.TrimSpace(name), strings.TrimSpace(value)
@@ -215,13 +201,20 @@ func ParsePolicy(record string) (p Policy, ok bool) {
 		}
 		switch strings.ToLower(name) {
 		case "p":
-			p.Domain = domainPolicy(value)
+			policy(&p.Domain, value)
+			stated = true
 		case "sp":
-			p.Subdomain = domainPolicy(value)
+			policy(&p.Subdomain, value)
+		case "np":
+			policy(&p.NonExistent, value)
 		case "adkim":
 			p.StrictDKIM = strings.EqualFold(value, "s")
 		case "aspf":
 			p.StrictSPF = strings.EqualFold(value, "s")
+		case "t":
+			p.Testing = strings.EqualFold(value, "y")
+		case "psd":
+			p.Suffix = suffixFlag(value)
 		case "pct":
 			if n, err := strconv.Atoi(value); err == nil && n >= 0 && n <= 100 {
 				p.Percent = n
@@ -230,16 +223,27 @@ func ParsePolicy(record string) (p Policy, ok bool) {
 			reports = strings.Contains(value, ":")
 		}
 	}
-	if p.Domain == "" {
-		if !reports {
-			return Policy{}, false
-		}
-		p.Domain, p.Subdomain = PolicyNone, PolicyNone // RFC 7489 6.6.3, 6
+	switch {
+	case bad && !reports:
+		return Policy{}, false
+	case bad, !stated: // RFC 9989 4.10.1, and 4.7 of a record without p=
+		p.Domain, p.Subdomain, p.NonExistent = PolicyNone, PolicyNone, PolicyNone
 	}
 	if p.Subdomain == "" {
 		p.Subdomain = p.Domain
 	}
+	if p.NonExistent == "" {
+		p.NonExistent = p.Subdomain
+	}
 	return p, true
+}
+
+func suffixFlag(value string) SuffixFlag {
+	switch f := SuffixFlag(strings.ToLower(value)); f {
+	case IsSuffix, NoSuffix:
+		return f
+	}
+	return SuffixUnknown
 }
 
 func domainPolicy(value string) DomainPolicy {

@@ -1,5 +1,6 @@
 // Package milter asks content filters about a message by the milter protocol, as Sendmail and Postfix do: rspamd, clamav-milter and
-// the like. Each message is a session of its own, held when the message has been read and before it is acknowledged.
+// the like. Each message is a session of its own, held when the message has been read and before it is acknowledged; where that is wanted,
+// each recipient is one too, held at RCPT. A filter that is dead is not waited for each time.
 package milter
 
 import (
@@ -10,6 +11,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/emersion/go-milter"
@@ -37,6 +39,20 @@ type Filter struct {
 	Fallback Fallback
 	// Connect bounds the connection, 5 s; Answer one answer, 30 s; Total the whole session, 60 s.
 	Connect, Answer, Total time.Duration
+	// Failures is how often in a row the filter may not be reached before it is not asked for Pause; 3, and 10 s.
+	Failures int
+	Pause    time.Duration
+	// Clock tells when the pause is over; time.Now when nil.
+	Clock func() time.Time
+}
+
+// filter is a Filter at work.
+type filter struct {
+	Filter
+	breaker  breaker
+	counters counters
+	// blind is true once the filter has said that it looks at no step of the envelope: then it need not be asked at RCPT.
+	blind atomic.Bool
 }
 
 // Session is how a message came.
@@ -47,7 +63,13 @@ type Session struct {
 	Name, Helo string
 	// TLSVersion and Cipher are empty in clear text.
 	TLSVersion, Cipher string
-	// Hostname is the gateway's, ID the message's.
+	// CertSubject and CertIssuer are the common names in the client's certificate; empty without.
+	CertSubject, CertIssuer string
+	// AuthUser is who authenticated by SMTP AUTH; empty: nobody.
+	AuthUser string
+	// Listener is the address that the client connected to; it may be empty.
+	Listener string
+	// Hostname is the gateway's, ID the message's; there is none at RCPT.
 	Hostname, ID string
 	Envelope     message.Envelope
 }
@@ -74,7 +96,7 @@ type Verdict struct {
 }
 
 // Chain is a list of filters.
-type Chain struct{ filters []Filter }
+type Chain struct{ filters []*filter }
 
 // New returns a Chain of filters, asked in this order. Its errors are about the filters.
 func New(filters ...Filter) (*Chain, error) {
@@ -93,12 +115,17 @@ func New(filters ...Filter) (*Chain, error) {
 		setDefault(&f.Connect, 5*time.Second)
 		setDefault(&f.Answer, 30*time.Second)
 		setDefault(&f.Total, 60*time.Second)
-		c.filters = append(c.filters, f)
+		setDefault(&f.Failures, 3)
+		setDefault(&f.Pause, 10*time.Second)
+		if f.Clock == nil {
+			f.Clock = time.Now
+		}
+		c.filters = append(c.filters, &filter{Filter: f, breaker: breaker{limit: f.Failures, pause: f.Pause, now: f.Clock}})
 	}
 	return c, nil
 }
 
-func setDefault(v *time.Duration, to time.Duration) {
+func setDefault[T int | time.Duration](v *T, to T) {
 	if *v <= 0 {
 		*v = to
 	}
@@ -121,22 +148,8 @@ func endpoint(address string) (network, target string, err error) {
 func (c *Chain) Examine(ctx context.Context, s Session, msg []byte) Verdict {
 	var v Verdict
 	for _, f := range c.filters {
-		o, err := f.examine(ctx, s, msg)
-		if err != nil {
-			v.Failed = append(v.Failed, fmt.Errorf("milter %s: %w", f.Address, err))
-			if f.Fallback == TempFail {
-				v.Reply = reply.New(451, smtp.EnhancedCode{4, 7, 1}, "A content filter is not available, try again later")
-				v.By, v.Down = f.Address, true
-				return v
-			}
-			continue
-		}
-		v.Ignored = append(v.Ignored, o.ignored...)
-		if o.quarantine != "" && v.Quarantine == "" {
-			v.Quarantine, v.By = o.quarantine, f.Address
-		}
-		if o.reply != nil || o.discard {
-			v.Reply, v.Discard, v.By = o.reply, o.discard, f.Address
+		o, err := f.ask(ctx, func(k *conversation) ([]milter.ModifyAction, *milter.Action, error) { return k.run(msg) }, s)
+		if !v.take(f, o, err) {
 			return v
 		}
 		if changed, ok := o.edits.apply(msg); ok {
@@ -145,6 +158,44 @@ func (c *Chain) Examine(ctx context.Context, s Session, msg []byte) Verdict {
 		}
 	}
 	return v
+}
+
+// Recipient asks the filters about the one recipient of s.Envelope: they hear of the client, the sender and the recipient, and that the
+// transaction ends there. What they say holds for the recipient; only a refusal counts here, since the message itself is still to come.
+func (c *Chain) Recipient(ctx context.Context, s Session) Verdict {
+	var v Verdict
+	for _, f := range c.filters {
+		if f.blind.Load() {
+			continue
+		}
+		o, err := f.ask(ctx, (*conversation).runEnvelope, s)
+		o.discard, o.quarantine = false, ""
+		if !v.take(f, o, err) {
+			return v
+		}
+	}
+	return v
+}
+
+// take adds what a filter said, and says whether the next one is to be asked.
+func (v *Verdict) take(f *filter, o outcome, err error) bool {
+	if err != nil {
+		v.Failed = append(v.Failed, fmt.Errorf("milter %s: %w", f.Address, err))
+		if f.Fallback == TempFail {
+			v.Reply = reply.New(451, smtp.EnhancedCode{4, 7, 1}, "A content filter is not available, try again later")
+			v.By, v.Down = f.Address, true
+		}
+		return v.Reply == nil
+	}
+	v.Ignored = append(v.Ignored, o.ignored...)
+	if o.quarantine != "" && v.Quarantine == "" {
+		v.Quarantine, v.By = o.quarantine, f.Address
+	}
+	if o.reply != nil || o.discard {
+		v.Reply, v.Discard, v.By = o.reply, o.discard, f.Address
+		return false
+	}
+	return true
 }
 
 // outcome is what one filter said.
@@ -156,17 +207,41 @@ type outcome struct {
 	edits      edits
 }
 
-// examine holds a session with a filter.
-func (f Filter) examine(ctx context.Context, s Session, msg []byte) (o outcome, err error) {
-	ctx, cancel := context.WithTimeout(ctx, f.Total)
+// ask holds a session with a filter, unless it is dead.
+func (f *filter) ask(ctx context.Context, run func(*conversation) ([]milter.ModifyAction, *milter.Action, error), s Session) (o outcome, err error) {
+	if err := f.breaker.allow(); err != nil {
+		f.counters.add(NotAsked, 0)
+		return o, err
+	}
+	start := time.Now()
+	o, err = f.hold(ctx, run, s)
+	word := o.word()
+	if err != nil {
+		word = Broken
+	}
+	f.counters.add(word, time.Since(start))
+	return o, err
+}
+
+// negotiationTime is how long a filter may take to say what it can do: one that hangs takes connections all the same, since the kernel does.
+const negotiationTime = 15 * time.Second
+
+// hold holds a session.
+func (f *filter) hold(parent context.Context, run func(*conversation) ([]milter.ModifyAction, *milter.Action, error), s Session) (o outcome, err error) {
+	ctx, cancel := context.WithTimeout(parent, f.Total)
 	defer cancel()
 	d := &dialer{ctx: ctx, timeout: f.Connect}
 	defer d.close() // the library leaves a connection open whose negotiation or farewell failed
-	session, err := f.connect(d)
+	hung := time.AfterFunc(negotiationTime, cancel)
+	session, version, err := f.connect(d)
+	hung.Stop()
+	f.breaker.reached(err, parent.Err() == nil)
 	if err != nil {
 		return o, err
 	}
-	modifications, action, err := (&conversation{ClientSession: session, s: s}).run(msg)
+	f.blind.Store(session.ProtocolOption(milter.OptNoConnect) && session.ProtocolOption(milter.OptNoHelo) &&
+		session.ProtocolOption(milter.OptNoMailFrom) && session.ProtocolOption(milter.OptNoRcptTo))
+	modifications, action, err := run(&conversation{ClientSession: session, s: s, conn: d.conn, version: version, answer: f.Answer})
 	if err != nil {
 		return o, err
 	}
@@ -192,19 +267,20 @@ const (
 )
 
 // connect negotiates version 6 of the protocol, or version 2 with a filter that knows no other.
-func (f Filter) connect(d *dialer) (*milter.ClientSession, error) {
+func (f *filter) connect(d *dialer) (session *milter.ClientSession, version int, err error) {
 	network, target, err := endpoint(f.Address)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	o := milter.ClientOptions{Dialer: d, ReadTimeout: f.Answer, WriteTimeout: f.Answer, ActionMask: actions6, ProtocolMask: steps6}
-	session, err := milter.NewClientWithOptions(network, target, o).Session()
-	if errors.Is(err, milter.ErrUnsupportedMilterVersion) {
-		d.close()
-		o.ActionMask, o.ProtocolMask = actions2, steps2
-		session, err = milter.NewClientWithOptions(network, target, o).Session()
+	session, err = milter.NewClientWithOptions(network, target, o).Session()
+	if !errors.Is(err, milter.ErrUnsupportedMilterVersion) {
+		return session, 6, err
 	}
-	return session, err
+	d.close()
+	o.ActionMask, o.ProtocolMask = actions2, steps2
+	session, err = milter.NewClientWithOptions(network, target, o).Session()
+	return session, 2, err
 }
 
 // take notes one modification.

@@ -26,7 +26,7 @@ const mail = "Received: from a\r\n\tby b\r\nFrom: john@fabrikam.com\r\nsubject:n
 
 var session = milter.Session{
 	Client: netip.MustParseAddr("192.0.2.1"), Port: 4711, Helo: "mail.fabrikam.com", TLSVersion: "TLSv1.3", Cipher: "TLS_AES_128_GCM_SHA256",
-	Hostname: "gw1.contoso.com", ID: "ABC123",
+	CertSubject: "mail.fabrikam.com", CertIssuer: "Fabrikam CA", AuthUser: "printer", Listener: "192.0.2.25:25", Hostname: "gw1.contoso.com", ID: "ABC123",
 	Envelope: message.Envelope{ReversePath: "john@fabrikam.com", Body: "8BITMIME", Recipients: []message.Recipient{{Address: "bob@contoso.com"}, {Address: "al@contoso.com"}}},
 }
 
@@ -145,7 +145,10 @@ func TestWhatTheFilterHears(t *testing.T) {
 				t.Errorf("body %q", f.body.String())
 			}
 			macros := map[string]string{"j": "gw1.contoso.com", "{daemon_name}": "coexist", "v": "coexist", "{client_addr}": "192.0.2.1", "{client_name}": "[192.0.2.1]",
-				"{client_port}": "4711", "{tls_version}": "TLSv1.3", "{cipher}": "TLS_AES_128_GCM_SHA256", "i": "ABC123", "{mail_addr}": "john@fabrikam.com", "{rcpt_addr}": "al@contoso.com"}
+				"{client_port}": "4711", "{client_ptr}": "[192.0.2.1]", "{daemon_addr}": "192.0.2.25", "{daemon_port}": "25",
+				"{tls_version}": "TLSv1.3", "{cipher}": "TLS_AES_128_GCM_SHA256", "{cipher_bits}": "128", "{cert_subject}": "mail.fabrikam.com", "{cert_issuer}": "Fabrikam CA",
+				"i": "ABC123", "{mail_addr}": "john@fabrikam.com", "{mail_host}": "fabrikam.com", "{mail_mailer}": "smtp", "{auth_type}": "PLAIN", "{auth_authen}": "printer",
+				"{rcpt_addr}": "al@contoso.com", "{rcpt_host}": "contoso.com", "{rcpt_mailer}": "smtp"}
 			if diff := cmp.Diff(macros, f.macros); diff != "" {
 				t.Error(diff)
 			}
@@ -435,7 +438,7 @@ func TestVersion6(t *testing.T) {
 	}
 	mu.Lock()
 	defer mu.Unlock()
-	if got := strings.TrimRight(string(codes), "AQ"); got != "OMRRLLLLLLNE" {
+	if got := strings.TrimRight(string(codes), "AQ"); got != "OMRRTLLLLLLNE" {
 		t.Errorf("steps %s", got)
 	}
 }

@@ -45,7 +45,7 @@ func start(t *testing.T, address string, command ...string) {
 	if strings.Contains(address, "/") {
 		network = "unix"
 	}
-	for deadline := time.Now().Add(15 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		if conn, err := net.Dial(network, address); err == nil {
 			conn.Close()
 			return
@@ -61,15 +61,19 @@ func start(t *testing.T, address string, command ...string) {
 	}
 }
 
-// program finds an installed program, or skips the test.
+// program finds an installed program, or skips the test; with CI=true that is a failure.
 func program(t *testing.T, name, pkg string) string {
 	t.Helper()
 	path, err := exec.LookPath(name)
 	if err != nil {
 		path, err = exec.LookPath("/usr/sbin/" + name)
 	}
+	missing := t.Skipf
+	if os.Getenv("CI") == "true" {
+		missing = t.Fatalf
+	}
 	if err != nil {
-		t.Skipf("%s is not installed (Debian package %s)", name, pkg)
+		missing("%s is not installed (Debian package %s)", name, pkg)
 	}
 	return path
 }
@@ -153,7 +157,7 @@ func TestClamAV(t *testing.T) {
 	c := chain(t, milter.Filter{Address: address})
 	clean := with("Hello.")
 	// The milter puts mail off until it has found out that clamd is there.
-	for deadline := time.Now().Add(15 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 		if v := c.Examine(context.Background(), session, clean); v.Reply == nil {
 			break
 		}

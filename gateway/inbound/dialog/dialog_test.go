@@ -33,6 +33,10 @@ func TestParseErrors(t *testing.T) {
 		{"section after steps", "S: 220\n== a\nS: 220\n", "a.smtp:2: a section after steps"},
 		{"late requirement", "S: 220\nrequires: STARTTLS\n", "a.smtp:2: requires: comes before"},
 		{"empty client", "from:\nS: 220\n", "a.smtp:1: from: needs a value"},
+		{"empty server", "server: \nS: 220\n", "a.smtp:1: server: needs a value"},
+		{"a message with nothing", "S: 220\nG:\n", "a.smtp:2: G: a text is expected"},
+		{"a message without a word of what", "S: 220\nG!\n", `a.smtp:2: "G!" is not a step`},
+		{"a number that is none", "S: 220\nM: many\n", "a.smtp:2: a number of messages"},
 		{"nothing to send", "S: 220\nC< \n", "a.smtp:2: nothing to send"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -121,9 +125,9 @@ func script(t *testing.T, replies ...string) *Runner {
 			go answer(nc, say)
 		}
 	}()
-	return &Runner{Timeout: time.Second, Vars: DefaultVars(), Dial: func(_ context.Context, client string) (net.Conn, error) {
-		if client != "" {
-			return nil, ErrNoClient
+	return &Runner{Timeout: time.Second, Vars: DefaultVars(), Dial: func(_ context.Context, p Peer) (net.Conn, error) {
+		if p != (Peer{}) {
+			return nil, ErrNoPeer
 		}
 		return net.Dial("tcp", l.Addr().String())
 	}}
@@ -166,6 +170,7 @@ func TestRun(t *testing.T) {
 		{"not offered", "requires: STARTTLS\nS: 220\n", nil, Skipped, "", ""},
 		{"offered with a parameter", "requires: SIZE:1000 PIPELINING\nS: 220\n", []string{"220 a"}, Passed, "", ""},
 		{"no such client", "from: cloud\nS: 220\n", nil, Skipped, "", ""},
+		{"no such server", "server: no-directory\nS: 220\n", nil, Skipped, "", ""},
 		{"TLS that is none", "S: 220\nC: STARTTLS\nS: 220\nT\n", []string{"220 a", "220 b", "-"}, Differs, "TLS", ""},
 		{"TLS that must fail", "S: 220\nC: STARTTLS\nS: 220\nT!\n", []string{"220 a", "220 b", "-"}, Passed, "", ""},
 	} {
@@ -189,18 +194,43 @@ func TestRun(t *testing.T) {
 	}
 }
 
-func TestMessagesAreCounted(t *testing.T) {
-	d, err := Parse("a.smtp", strings.NewReader("S: 220\nM: 1\n"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := script(t, "220 a")
-	r.Timeout = 50 * time.Millisecond
-	n := 0
-	r.Messages = func() int { n++; return 7 }
-	result, err := r.Run(t.Context(), d.Sections[0])
-	if err != nil || result.Outcome != Differs || n < 2 {
-		t.Errorf("%+v, %v after %d looks", result, err, n)
+func TestMessages(t *testing.T) {
+	for _, tt := range []struct {
+		name, steps string
+		outcome     Outcome
+		want, got   string
+	}{
+		{"one came", "M: 1", Passed, "", ""},
+		{"one too few", "M: 2", Differs, "2 messages passed on", "1"},
+		{"one too many", "M: 0", Differs, "0 messages passed on", "1"},
+		{"it has the text", "G: Subject: x\\r\\n\\r\\nfor {to}", Passed, "", ""},
+		{"that is of an earlier one", "G: earlier", Differs, `a message with "earlier"`, "1 messages without it"},
+		{"it has not", "G!: earlier", Passed, "", ""},
+		{"it has what it must not have", "G!: Subject", Differs, `no message with "Subject"`, "one that has it"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			d, err := Parse("a.smtp", strings.NewReader("S: 220\n"+tt.steps+"\n"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			r, looks := script(t, "220 a"), 0
+			r.Timeout = 200 * time.Millisecond
+			r.Messages = func(server string) [][]byte {
+				if server != "" {
+					t.Errorf("asked for %q", server)
+				}
+				all := [][]byte{[]byte("earlier\r\n")}
+				if looks++; looks > 2 || tt.name != "one came" { // it takes a moment to arrive
+					all = append(all, []byte("Subject: x\r\n\r\nfor adelev@contoso.com\r\n"))
+				}
+				return all[:min(looks, len(all))]
+			}
+			result, err := r.Run(t.Context(), d.Sections[0])
+			if err != nil || result.Outcome != tt.outcome || result.Want != tt.want || result.Got != tt.got {
+				t.Errorf("%+v, %v, want %s %q %q", result, err, tt.outcome, tt.want, tt.got)
+			}
+		})
 	}
 }
 
@@ -209,14 +239,14 @@ func TestServerThatIsNotThere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &Runner{Dial: func(context.Context, string) (net.Conn, error) { return net.Dial("tcp", "127.0.0.1:1") }}
+	r := &Runner{Dial: func(context.Context, Peer) (net.Conn, error) { return net.Dial("tcp", "127.0.0.1:1") }}
 	if _, err := r.Run(t.Context(), d.Sections[0]); err == nil || !strings.Contains(err.Error(), "connecting") {
 		t.Errorf("error %v", err)
 	}
 }
 
 func FuzzParse(f *testing.F) {
-	f.Add("# t\n== a\nrequires: X\nfrom: y\nS: 220\nC: {3*{to} {#}}\nC< \\r\\n\\0\\x41{body size-1}\nS*2: 250 | 251\nS: /x/\nT\nD: 1s\nW: 1s\nX\nX: silent\nK\nM: 1\n")
+	f.Add("# t\n== a\nrequires: X\nfrom: y\nserver: z\nS: 220\nC: {3*{to} {#}}\nC< \\r\\n\\0\\x41{body size-1}\nS*2: 250 | 251\nS: /x/\nT\nD: 1s\nW: 1s\nX\nX: silent\nK\nM: 1\nG: \\x41{to}\nG!: y\n")
 	f.Add("C: {size+1*{{}\nS: 5\n")
 	f.Fuzz(func(t *testing.T, file string) {
 		d, err := Parse("a.smtp", strings.NewReader(file))

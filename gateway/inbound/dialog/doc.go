@@ -4,8 +4,10 @@
 //
 //	# a comment; those above the first step are the title
 //	== name          begins a section: a connection of its own. Without any, the file is one section
-//	requires: X Y    the section is skipped where EHLO does not offer these keywords ("STARTTLS", "AUTH PLAIN" as AUTH:PLAIN)
+//	requires: X Y    the section is skipped where EHLO does not offer these keywords ("STARTTLS", "AUTH PLAIN" as AUTH:PLAIN);
+//	                 the word clear stands for a connection without TLS
 //	from: NAME       the connection comes from the client NAME, of those that the runner knows; skipped where it knows no such client
+//	server: NAME     it goes to a server in the state NAME, as no-directory; skipped where the runner knows no such server
 //	C: text          sends text and CRLF
 //	C< text          sends text as it is, with the escapes \r \n \t \0 \\ and \xHH
 //	S: reply         the next reply begins with this text, or with one of several divided by " | "; /re/ is matched with the whole reply
@@ -17,9 +19,11 @@
 //	X                the server closes the connection, and says nothing more
 //	X: silent        the same; octets that are no reply, as a TLS alert, may come first
 //	K                the client closes the connection
-//	M: 1             one message of this section was accepted, counted where the runner can
+//	M: 1             one message of this section was passed on, counted where the runner can
+//	G: text          a message that was passed on has this text, with the escapes of "C<"; looked at where the runner can
+//	G!: text         none has
 //
 // In text and replies, {to}, {from}, {domain} and other names stand for the runner's variables, {size} for the limit that EHLO
 // offers, {N*text} for text N times, {body N} for N octets of a message with lines of 64 octets, and {#} in a repetition for its
-// number from 1. N is a number or size, with + or - another number. Two opening braces stand for one. Escapes count in "C<" only.
+// number from 1. N is a number or size, with + or - another number. Two opening braces stand for one. Escapes count in "C<" and "G" only.
 package dialog

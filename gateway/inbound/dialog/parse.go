@@ -30,15 +30,18 @@ type Section struct {
 	Name string
 
 	requires []string
-	client   string
+	peer     Peer
 	steps    []step
 }
+
+// Peer says between whom a section is. The empty names are the usual server and the usual client.
+type Peer struct{ Server, Client string }
 
 // A step is one line; what it does is by its kind.
 type step struct {
 	line int
 	kind kind
-	text text          // send
+	text text          // send, holds, holdsNot
 	want expectation   // expect
 	n    int           // expect: how many replies; messages: how many
 	wait time.Duration // pause, patience
@@ -57,6 +60,8 @@ const (
 	closedSilent
 	hangUp
 	messages
+	holds
+	holdsNot
 )
 
 // An expectation is one of several beginnings of a reply's last line, or a regular expression for the whole.
@@ -164,21 +169,10 @@ func (p *parser) step(line string) error {
 	}
 	key, arg, hasArg := strings.Cut(line, ":")
 	arg = strings.TrimPrefix(arg, " ")
-	if s := p.section; key == "requires" || key == "from" {
-		if len(s.steps) > 0 {
-			return fmt.Errorf("%s: comes before the steps of its section", key)
-		}
-		if strings.TrimSpace(arg) == "" {
-			return fmt.Errorf("%s: needs a value", key)
-		}
-		if key == "requires" {
-			s.requires = append(s.requires, strings.Fields(arg)...)
-		} else {
-			s.client = strings.TrimSpace(arg)
-		}
-		return nil
-	}
-	if key == "C" && hasArg {
+	switch {
+	case key == "requires", key == "from", key == "server":
+		return p.section.property(key, arg)
+	case key == "C" && hasArg:
 		return p.send(arg, "\r\n", false)
 	}
 	st, err := parseStep(strings.TrimSpace(key), strings.TrimSpace(arg), hasArg)
@@ -187,6 +181,25 @@ func (p *parser) step(line string) error {
 	}
 	st.line = p.line
 	p.section.steps = append(p.section.steps, st)
+	return nil
+}
+
+// property reads what a section has above its steps.
+func (s *Section) property(key, value string) error {
+	if len(s.steps) > 0 {
+		return fmt.Errorf("%s: comes before the steps of its section", key)
+	}
+	if value = strings.TrimSpace(value); value == "" {
+		return fmt.Errorf("%s: needs a value", key)
+	}
+	switch key {
+	case "requires":
+		s.requires = append(s.requires, strings.Fields(value)...)
+	case "from":
+		s.peer.Client = value
+	case "server":
+		s.peer.Server = value
+	}
 	return nil
 }
 
@@ -227,6 +240,12 @@ func parseStep(key, arg string, hasArg bool) (st step, err error) {
 			return st, fmt.Errorf("%s: a time up to 1h is expected, as 500ms or 2s", key)
 		}
 		return st, nil
+	case key == "G", key == "G!":
+		st.kind = map[string]kind{"G": holds, "G!": holdsNot}[key]
+		if st.text, err = parseText(arg, true); err == nil && len(st.text) == 0 {
+			err = fmt.Errorf("%s: a text is expected", key)
+		}
+		return st, err
 	case key == "M":
 		st.kind = messages
 		if st.n, err = strconv.Atoi(arg); err != nil || st.n < 0 {

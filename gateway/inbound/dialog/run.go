@@ -39,8 +39,8 @@ type Result struct {
 // Runner holds dialogs against one server. It must not be changed while it runs; sections may run at the same time, unless they
 // count messages.
 type Runner struct {
-	// Dial connects to the server as one of the clients that "from:" names, "" being the usual one. ErrNoClient skips the section.
-	Dial func(ctx context.Context, client string) (net.Conn, error)
+	// Dial connects to one of the servers that "server:" names, as one of the clients that "from:" names. ErrNoPeer skips the section.
+	Dial func(context.Context, Peer) (net.Conn, error)
 	// Vars are the values of names in braces. "size" is added, of the server.
 	Vars map[string]string
 	// TLS is for "T" and StartTLS. Nil believes every certificate: what is tested is the dialogue.
@@ -49,20 +49,31 @@ type Runner struct {
 	StartTLS bool
 	// Timeout is how long a reply may take, 10 seconds if 0.
 	Timeout time.Duration
-	// Messages counts what the server accepted so far; nil: "M" checks nothing.
-	Messages func() int
+	// Messages are those that the server of that name passed on so far, each as its next hop got it, in the order in which they
+	// arrived; nil: "M" and "G" check nothing.
+	Messages func(server string) [][]byte
 	// Transcript is written to as the dialogue runs; nil is nowhere.
 	Transcript io.Writer
 }
 
-// ErrNoClient is what a Runner's Dial returns for a client that it does not know.
-var ErrNoClient = errors.New("no such client")
+// ErrNoPeer is what a Runner's Dial returns for a server or a client that it does not know.
+var ErrNoPeer = errors.New("no such server or client")
+
+func (p Peer) String() string {
+	switch {
+	case p.Server == "":
+		return "a client " + p.Client
+	case p.Client == "":
+		return "a server " + p.Server
+	}
+	return "a client " + p.Client + " and a server " + p.Server
+}
 
 // Run runs a section. The error is that of a server that cannot be reached, or of variables without value.
 func (r *Runner) Run(ctx context.Context, s *Section) (Result, error) {
 	offer, err := r.probe(ctx, s)
-	if errors.Is(err, ErrNoClient) {
-		return Result{Outcome: Skipped, Why: "a client " + s.client}, nil
+	if errors.Is(err, ErrNoPeer) {
+		return Result{Outcome: Skipped, Why: s.peer.String()}, nil
 	}
 	if err != nil {
 		return Result{}, err
@@ -70,11 +81,11 @@ func (r *Runner) Run(ctx context.Context, s *Section) (Result, error) {
 	if why := r.cannot(s, offer); why != "" {
 		return Result{Outcome: Skipped, Why: why}, nil
 	}
-	c, err := r.connect(ctx, s.client)
+	c, err := r.connect(ctx, s.peer)
 	if err != nil {
 		return Result{}, err
 	}
-	run := &run{runner: r, conn: c, vars: maps.Clone(r.Vars), timeout: cmp.Or(r.Timeout, 10*time.Second)}
+	run := &run{runner: r, server: s.peer.Server, conn: c, vars: maps.Clone(r.Vars), timeout: cmp.Or(r.Timeout, 10*time.Second)}
 	defer run.end()
 	if run.vars == nil {
 		run.vars = map[string]string{}
@@ -83,29 +94,35 @@ func (r *Runner) Run(ctx context.Context, s *Section) (Result, error) {
 		run.vars["size"] = size
 	}
 	if r.Messages != nil {
-		run.before = r.Messages()
+		run.before = len(r.Messages(run.server))
 	}
 	return run.steps(s)
 }
 
+// clearText is what a section requires that is about what may not be done without TLS.
+const clearText = "clear"
+
 // cannot says what the section needs and the server lacks.
 func (r *Runner) cannot(s *Section, offer map[string]string) string {
+	if r.StartTLS && (s.has(startTLS, failTLS) || slices.Contains(s.requires, clearText)) {
+		return "a connection in clear"
+	}
 	for _, want := range s.requires {
+		if want == clearText {
+			continue
+		}
 		key, value, _ := strings.Cut(want, ":")
 		got, ok := offer[strings.ToUpper(key)]
 		if !ok || value != "" && !strings.Contains(" "+got+" ", " "+value+" ") {
 			return "the server to offer " + want
 		}
 	}
-	if r.StartTLS && s.has(startTLS, failTLS) {
-		return "a connection in clear"
-	}
 	return ""
 }
 
 // probe asks what the server offers: keywords of EHLO and their parameters; with those inside TLS, if the section begins it.
 func (r *Runner) probe(ctx context.Context, s *Section) (map[string]string, error) {
-	c, err := r.connect(ctx, s.client)
+	c, err := r.connect(ctx, s.peer)
 	if err != nil {
 		return nil, err
 	}
@@ -165,8 +182,8 @@ const maxReplyLine = 8 << 10
 
 func newPeer(nc net.Conn) *peer { return &peer{nc, bufio.NewReaderSize(nc, maxReplyLine)} }
 
-func (r *Runner) connect(ctx context.Context, client string) (*peer, error) {
-	nc, err := r.Dial(ctx, client)
+func (r *Runner) connect(ctx context.Context, p Peer) (*peer, error) {
+	nc, err := r.Dial(ctx, p)
 	if err != nil {
 		return nil, fmt.Errorf("connecting: %w", err)
 	}
@@ -241,10 +258,11 @@ func (c *peer) reply() (string, error) {
 // run is a section that runs.
 type run struct {
 	runner  *Runner
+	server  string
 	conn    *peer
 	vars    map[string]string
 	timeout time.Duration
-	before  int        // messages accepted before
+	before  int        // messages passed on before
 	sending chan error // of the last send that may still go on
 }
 
@@ -295,6 +313,8 @@ func (r *run) step(st step) (want, got string, err error) {
 		return want, got, err
 	case messages:
 		return r.messages(st.n)
+	case holds, holdsNot:
+		return r.holds(st.text, st.kind == holds)
 	}
 	return "", "", nil
 }
@@ -398,18 +418,47 @@ func (r *run) closed(silent bool) (want, got string, err error) {
 	return "", "", nil
 }
 
+// messages expects n messages of this section.
 func (r *run) messages(n int) (want, got string, err error) {
 	if r.runner.Messages == nil {
 		return "", "", nil
 	}
-	have := r.runner.Messages() - r.before
-	for end := time.Now().Add(r.timeout); have < n && time.Now().Before(end); have = r.runner.Messages() - r.before {
-		time.Sleep(10 * time.Millisecond)
-	}
+	have := 0
+	r.await(func() bool { have = len(r.passedOn()); return have >= n })
 	if have == n {
 		return "", "", nil
 	}
-	return fmt.Sprintf("%d messages accepted", n), fmt.Sprintf("%d", have), nil
+	return fmt.Sprintf("%d messages passed on", n), fmt.Sprintf("%d", have), nil
+}
+
+// holds expects a message of this section that has the text, or none.
+func (r *run) holds(t text, wanted bool) (want, got string, err error) {
+	s, err := t.string(r.vars)
+	if r.runner.Messages == nil || err != nil {
+		return "", "", err
+	}
+	found := func() bool {
+		return slices.ContainsFunc(r.passedOn(), func(m []byte) bool { return bytes.Contains(m, []byte(s)) })
+	}
+	switch {
+	case wanted && !r.await(found):
+		return fmt.Sprintf("a message with %.200q", s), fmt.Sprintf("%d messages without it", len(r.passedOn())), nil
+	case !wanted && found():
+		return fmt.Sprintf("no message with %.200q", s), "one that has it", nil
+	}
+	return "", "", nil
+}
+
+func (r *run) passedOn() [][]byte { return r.runner.Messages(r.server)[r.before:] }
+
+// await waits as long as a reply may take for something to be so.
+func (r *run) await(so func() bool) bool {
+	for end := time.Now().Add(r.timeout); !so(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			return false
+		}
+	}
+	return true
 }
 
 func (r *run) note(mark, s string) {
