@@ -452,9 +452,9 @@ func TestDamagedDatabase(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, 0},
-		{"one page of items", func(t *testing.T, path string) { overwrite(t, path, pageOf(t, path, itemsBucket, n/2), 4096) }, n - 60},
+		{"one page of items", func(t *testing.T, path string) { overwritePage(t, path, itemsBucket, n/2) }, n - 60},
 		{"one page of bodies, marked by a failed commit", func(t *testing.T, path string) {
-			overwrite(t, path, pageOf(t, path, bodiesBucket, n/2), 4096)
+			overwritePage(t, path, bodiesBucket, n/2)
 			if err := os.WriteFile(filepath.Join(filepath.Dir(path), "salvage"), nil, 0o600); err != nil {
 				t.Fatal(err)
 			}
@@ -615,8 +615,9 @@ func edit(t *testing.T, dir string, bucket []byte, key string, change func([]byt
 	}
 }
 
-// pageOf finds the leaf page that holds the nth key of a bucket, by looking for the key in the file.
-func pageOf(t *testing.T, path string, bucket []byte, n int) int64 {
+// overwritePage damages the page that holds the n-th key of a bucket. Earlier copies of that page may still be in free pages, before it or
+// behind it: they are damaged too, which harms nothing.
+func overwritePage(t *testing.T, path string, bucket []byte, n int) {
 	t.Helper()
 	db, err := bolt.Open(path, 0o600, nil)
 	if err != nil {
@@ -639,11 +640,19 @@ func pageOf(t *testing.T, path string, bucket []byte, n int) int64 {
 	if err != nil {
 		t.Fatal(err)
 	}
-	at := bytes.LastIndex(file, want[:min(len(want), 200)])
-	if at < 0 {
+	found := 0
+	for at := 0; ; found++ {
+		i := bytes.Index(file[at:], want[:min(len(want), 200)])
+		if i < 0 {
+			break
+		}
+		page := (at + i) / 4096 * 4096
+		overwrite(t, path, int64(page), 4096)
+		at = page + 4096
+	}
+	if found == 0 {
 		t.Fatal("key not found in the file")
 	}
-	return int64(at) / 4096 * 4096
 }
 
 func names(t *testing.T, dir string) []string {
