@@ -126,10 +126,10 @@ func bodyText(m *Message) (string, bool) {
 	if b, isBytes := x.Value.([]byte); isBytes {
 		s, ok = decodeString(m.Codepage, b), true
 	}
-	// 8-bit text is in the code page that the message says for its bodies, if the stream's own does not fit it.
-	if x.Type == mapi.TypeString8 && m.Codepage == 1252 && len(x.Raw) > 0 {
-		if cp := internetCodepage(m); cp != 0 && cp != m.Codepage && isMultiByte(cp) {
-			s = textenc.DecodeGuess(cp, x.Raw)
+	// Some writers declare 1252 whatever their text is in: then it can be in the code page of the message's bodies.
+	if x.Type == mapi.TypeString8 && m.Codepage == 1252 && !is7bitText(x.Raw) {
+		if cp := internetCodepage(m); isMultiByte(cp) && textenc.Plausible(cp, x.Raw) {
+			s = textenc.Decode(cp, x.Raw)
 		}
 	}
 	if i := strings.IndexByte(s, 0); i >= 0 && strings.Trim(s[i:], "\x00") == "" {
@@ -146,6 +146,9 @@ func isMultiByte(cp int) bool {
 	}
 	return false
 }
+
+// is7bitText: US-ASCII without the escapes of ISO 2022.
+func is7bitText(b []byte) bool { return is7bit(b) && bytes.IndexByte(b, 0x1b) < 0 }
 
 func internetCodepage(m *Message) int {
 	cp, ok := m.Props.Int(mapi.TagInternetCodepage)
@@ -186,6 +189,8 @@ func decodeHTML(m *Message, b []byte) string {
 		return strings.ToValidUTF8(string(b[3:]), "\uFFFD")
 	case bytes.HasPrefix(b, []byte("\xFF\xFE")):
 		return decodeUTF16(b[2:])
+	case bytes.HasPrefix(b, []byte("\xFE\xFF")):
+		return textenc.Decode(1201, b[2:])
 	}
 	cp := internetCodepage(m)
 	if cp == 1200 && (len(b) < 2 || b[1] != 0) {

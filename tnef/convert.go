@@ -28,8 +28,9 @@ func convertMessage(w io.Writer, msg []byte, opt *Options, around []string, bodi
 		return c.report, nil
 	}
 	root, err := rawmime.Walk(msg, rawmime.Limits{})
-	if err != nil {
-		c.report.warn("left as it is: %v", err)
+	if err != nil { // what names TNEF is in it, and can't be looked at
+		c.report.Found++
+		c.fail("left as it is: %v", err)
 		return c.report, nil
 	}
 	defer c.close()
@@ -282,16 +283,17 @@ func (c *conversion) write(w io.Writer) error {
 	slices.SortFunc(c.edits, func(a, b edit) int { return a.start - b.start })
 	ew := newEntityWriter(w, c.opt, c.budget)
 	ew.around = append(c.delimiters(c.root), c.around...)
+	ew.bare = rawmime.Newline(c.root.Header(c.msg)) == "\n" // a file of a system with such lines: it goes back there
 	pos := 0
 	for _, e := range c.edits {
 		if e.start < pos {
 			return fmt.Errorf("converting TNEF: edits overlap at octet %d", e.start)
 		}
-		ew.write(c.msg[pos:e.start])
+		ew.verbatim(func() { ew.write(c.msg[pos:e.start]) })
 		e.write(ew)
 		pos = e.end
 	}
-	ew.write(c.msg[pos:])
+	ew.verbatim(func() { ew.write(c.msg[pos:]) })
 	if pos == len(c.msg) {
 		ew.endLine()
 	}

@@ -302,7 +302,7 @@ func TestNotTouched(t *testing.T) {
 		{"text named winmail.dat", string(tneftest.Mixed(header, "Content-Type: text/plain; name=winmail.dat\r\n\r\nhi")), 1, 1},
 		{"unknown encoding", strings.ReplaceAll(string(tneftest.Wrap(header, "hi", []byte("xxxxxxxxxxx"))), "base64", "x-secret"), 1, 1},
 		{"more attachments than the limit", string(tneftest.Wrap(header, "hi", many.Bytes())), 1, 1},
-		{"too deep", header + strings.Repeat("Content-Type: message/rfc822\r\n\r\n", 60) + part, 0, 0},
+		{"too deep", header + strings.Repeat("Content-Type: message/rfc822\r\n\r\n", 60) + part, 1, 1},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -370,6 +370,66 @@ func TestCorrelator(t *testing.T) {
 				t.Error("X-MS-TNEF-Correlator left over")
 			}
 		})
+	}
+}
+
+// Nothing ties the stream to the message, but its text says nothing that could get lost: the body of the stream takes its place.
+func TestStubsOfUncorrelatedStreams(t *testing.T) {
+	s := tneftest.Stream{Codepage: 1252, Props: []mapi.Property{textProp, tneftest.Binary(mapi.TagTnefCorrelationKey, []byte("<7@contoso.com>\x00"))}}
+	for _, text := range []string{"fallback\r\n", "This message is in TNEF format.\r\n", "This message is in MIME format, which your mail reader does not understand.\r\n", "See winmail.dat for the rest of it\r\n"} {
+		p, _, _ := convert(t, tneftest.Wrap(header, text, s.Bytes()))
+		if got := string(p.find("text/plain").Content); p.shape() != "text/plain" || got != plainBody {
+			t.Errorf("%q: %s %q", text, p.shape(), got)
+		}
+	}
+}
+
+// A message of a system whose lines end with LF goes back there: what is generated has the same lines, and what only passes through stays.
+func TestBareLines(t *testing.T) {
+	s := tneftest.Stream{Codepage: 1252, Props: []mapi.Property{textProp, tneftest.Binary(mapi.TagHTML, []byte("<p>a\r\n<p>"+strings.Repeat("Größe ", 3000)))}, Attachments: []tneftest.Attachment{pdf}}
+	msg := bytes.ReplaceAll(tneftest.Wrap(header+"X-MS-Has-Attach:\r\n", "?", s.Bytes()), []byte("\r\n"), []byte("\n"))
+	var out bytes.Buffer
+	r, err := tnef.ConvertMessage(&out, msg, nil)
+	if err != nil || r.Converted != 1 {
+		t.Fatalf("%+v %v", r, err)
+	}
+	if i := bytes.IndexByte(out.Bytes(), '\r'); i >= 0 {
+		t.Errorf("CR at %d: %q", i, out.Bytes()[max(0, i-40):i+10])
+	}
+	whole, _, _ := convert(t, bytes.ReplaceAll(msg, []byte("\n"), []byte("\r\n")))
+	if p := parseMessage(t, bytes.ReplaceAll(out.Bytes(), []byte("\n"), []byte("\r\n"))); p.shape() != whole.shape() || string(p.find("text/html").Content) != string(whole.find("text/html").Content) {
+		t.Errorf("%s, want %s", p.shape(), whole.shape())
+	}
+}
+
+// A signed message in the stream keeps its CRLF, even so: the signature is over those.
+func TestBareLinesAroundSignedOctets(t *testing.T) {
+	signed := "Content-Type: multipart/signed; boundary=b; protocol=\"application/pkcs7-signature\"\r\n\r\n--b\r\nContent-Type: text/plain\r\n\r\nsigned\r\n--b\r\nContent-Type: application/pkcs7-signature\r\n\r\nsig\r\n--b--\r\n"
+	s := tneftest.Stream{Codepage: 1252, Class: "IPM.Note.SMIME.MultipartSigned", Attachments: []tneftest.Attachment{{Title: "smime.p7m", Data: []byte(signed), Props: []mapi.Property{tneftest.Text(mapi.TagAttachMimeTag, "multipart/signed")}}}}
+	msg := bytes.ReplaceAll(tneftest.Wrap(header, "?", s.Bytes()), []byte("\r\n"), []byte("\n"))
+	var out bytes.Buffer
+	if r, err := tnef.ConvertMessage(&out, msg, nil); err != nil || r.Converted != 1 {
+		t.Fatalf("%+v %v", r, err)
+	}
+	if _, body, _ := strings.Cut(signed, "\r\n\r\n"); !strings.Contains(out.String(), strings.TrimSuffix(body, "\r\n")) {
+		t.Errorf("%q", out.String())
+	}
+}
+
+// Long headers are no reason to leave a message as it is.
+func TestLongHeader(t *testing.T) {
+	msg := strings.Repeat("X-Contoso: "+strings.Repeat("x", 900)+"\r\n", 3000) + string(tneftest.Wrap(header, "?", simple()))
+	if _, _, r := convert(t, []byte(msg)); r.Converted != 1 {
+		t.Errorf("%+v", r)
+	}
+}
+
+// The data of an attachment have been seen as a string, which they can't be: they are kept as they are.
+func TestDataOfAnotherType(t *testing.T) {
+	s := tneftest.Stream{Codepage: 1252, Props: []mapi.Property{textProp}, Attachments: []tneftest.Attachment{{Title: "a.bin", Props: []mapi.Property{tneftest.Raw8(mapi.TagAttachData, []byte("abc\xe9"))}}}}
+	p, _, _ := convert(t, tneftest.Wrap(header, "?", s.Bytes()))
+	if got := string(p.Children[1].Content); !strings.HasPrefix(got, "abc\xe9") {
+		t.Errorf("%q", got)
 	}
 }
 

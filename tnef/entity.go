@@ -160,7 +160,7 @@ func (e *entity) fields(b *bytes.Buffer) (encoding string) {
 		writeParam(b, p.Name, p.Value)
 	}
 	if e.name != "" {
-		writeNameParam(b, e.name)
+		writeParam(b, "name", e.name) // which RFC 2046 no longer has, and many programs read
 	}
 	b.WriteString("\r\n")
 	if encoding != "7bit" {
@@ -269,6 +269,8 @@ type entityWriter struct {
 	// around are delimiters of the message that is written to.
 	around []string
 	budget *budget // for messages that are converted while they are written
+	bare   bool    // what is generated gets bare LF, as the message around it has
+	cr     bool    // of a CRLF that is not whole yet
 }
 
 func newEntityWriter(w io.Writer, opt *Options, bodies *budget) *entityWriter {
@@ -280,9 +282,33 @@ func (w *entityWriter) write(b []byte) {
 		return
 	}
 	w.last = b[len(b)-1]
+	if w.bare {
+		b = w.withoutCR(b)
+	}
 	if _, err := w.w.Write(b); err != nil {
 		w.err = fmt.Errorf("writing converted message: %w", err)
 	}
+}
+
+// withoutCR takes the CR out of each CRLF, also of one that comes in two pieces.
+func (w *entityWriter) withoutCR(b []byte) []byte {
+	out := make([]byte, 0, len(b)+1)
+	if w.cr && b[0] != '\n' {
+		out = append(out, '\r')
+	}
+	w.cr = b[len(b)-1] == '\r'
+	if w.cr {
+		b = b[:len(b)-1]
+	}
+	return append(out, bytes.ReplaceAll(b, crlf, crlf[1:])...)
+}
+
+// verbatim lets f write octets that belong to somebody else, as they are.
+func (w *entityWriter) verbatim(f func()) {
+	bare := w.bare
+	w.bare = false
+	f()
+	w.bare = bare
 }
 
 func (w *entityWriter) Write(b []byte) (int, error) {
@@ -303,9 +329,9 @@ func (w *entityWriter) entity(e *entity) {
 func (w *entityWriter) body(e *entity, encoding string) {
 	switch {
 	case e.convert:
-		w.convertRaw(e.raw)
+		w.verbatim(func() { w.convertRaw(e.raw) })
 	case e.raw != nil:
-		w.write(e.raw)
+		w.verbatim(func() { w.write(e.raw) })
 	case e.message != nil:
 		var head bytes.Buffer
 		head.Write(e.message.header)

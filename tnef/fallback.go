@@ -29,14 +29,28 @@ func (j *job) fallback(ct *content) (p *rawmime.Part, foreign bool) {
 	if j.correlated() || ct.whole != nil {
 		return first, false
 	}
-	same := similar(j.textOf(first, compareMax), ct)
-	if !same && correlationKey(j.parsed) != "" && j.part.Disposition == "attachment" {
+	text := j.textOf(first, compareMax)
+	same := similar(text, ct)
+	if !same && correlationKey(j.parsed) != "" && j.part.Disposition == "attachment" && !isStub(text) {
 		return nil, true
 	}
 	if !same && first.IsMultipart() {
 		return nil, false
 	}
 	return first, false
+}
+
+// isStub tells of a text that says nothing, or no more than that the reader's program can't show the message.
+func isStub(text string) bool {
+	words := 0
+	for w := range plainWords(text) {
+		words++
+		switch w {
+		case "tnef", "mime", "winmail":
+			return true
+		}
+	}
+	return words < 2 && isPlain(strings.TrimSpace(text))
 }
 
 // holdsFallback tells whether the multipart is one whose first part, followed by TNEF, can be the same body. One of other parts than these

@@ -178,16 +178,6 @@ func writeExtParam(b *bytes.Buffer, name, value string) {
 	}
 }
 
-// writeNameParam writes the name parameter of Content-Type, which RFC 2046 no longer has and many programs read: non-ASCII names as RFC 2047
-// words, against RFC 2047 5 (3) but as everybody does it.
-func writeNameParam(b *bytes.Buffer, name string) {
-	if isPlain(name) {
-		writeParam(b, "name", name)
-		return
-	}
-	b.WriteString(";\r\n\tname=\"" + strings.ReplaceAll(encodeWordsB(name), " ", "\r\n\t ") + "\"")
-}
-
 func percentEncode(s string) string {
 	var b strings.Builder
 	for i := 0; i < len(s); i++ {

@@ -105,6 +105,7 @@ func TestHTMLCharsetRules(t *testing.T) {
 		{"property", latin, 1252, word}, {"no property: the stream's", latin, 0, word}, {"says 1252, is UTF-8", utf, 1252, word}, {"says US-ASCII, is not", latin, 20127, word},
 		{"says UTF-16, is not", latin, 1200, word}, {"byte order mark", append([]byte("\xEF\xBB\xBF"), utf...), 1251, word},
 		{"UTF-16 with mark", append([]byte("\xFF\xFE"), tneftest.Encode(1200, "<p>"+word)...), 0, word}, {"UTF-16 by property", tneftest.Encode(1200, "<p>"+word), 1200, word},
+		{"big-endian UTF-16 with mark", []byte("\xFE\xFF\x00<\x00p\x00>\x00G\x00r\x00\xF6\x00\xDF\x00e"), 0, word},
 		{"declared in the document", append(meta, tneftest.Encode(20866, "Отчёт")...), 0, "Отчёт"}, {"unknown code page", latin, 99999, word},
 	}
 	for _, tt := range tests {
@@ -115,6 +116,36 @@ func TestHTMLCharsetRules(t *testing.T) {
 		p, _, _ := convert(t, tneftest.Wrap(header, "", s.Bytes()))
 		if got := string(p.find("text/html").Content); !strings.Contains(got, tt.want) {
 			t.Errorf("%s: %q", tt.name, got)
+		}
+	}
+}
+
+// A body of 8-bit text is in the code page of the stream. Only one that says 1252 by habit, and whose text is another one, gives way to PidTagInternetCodepage.
+func TestBodyCodePages(t *testing.T) {
+	tests := []struct {
+		name     string
+		octets   []byte
+		internet int32
+		want     string
+	}{
+		{"1252 beside UTF-8", tneftest.Encode(1252, "Größe – “q” €"), 65001, "Größe – “q” €"},
+		{"UTF-8 in truth", []byte("Größe"), 65001, "Größe"},
+		{"1252 beside 932", tneftest.Encode(1252, "résumée, café"), 932, "résumée, café"},
+		{"932 in truth", tneftest.Encode(932, "四半期の報告書です。カタカナ"), 932, "四半期の報告書です。カタカナ"},
+		{"1252 beside 936", tneftest.Encode(1252, "Größe"), 936, "Größe"},
+		{"936 in truth", tneftest.Encode(936, "季度报告已完成"), 936, "季度报告已完成"},
+		{"1252 beside 949", tneftest.Encode(1252, "naïve"), 949, "naïve"},
+		{"949 in truth", tneftest.Encode(949, "분기 보고서입니다"), 949, "분기 보고서입니다"},
+		{"1252 beside 950", tneftest.Encode(1252, "Müller, Bäcker"), 950, "Müller, Bäcker"},
+		{"950 in truth", tneftest.Encode(950, "季度報告已完成"), 950, "季度報告已完成"},
+		{"1252 beside ISO-2022-JP", tneftest.Encode(1252, "café"), 50220, "café"},
+		{"ISO-2022-JP in truth", []byte("\x1b$B;MH>4|\x1b(B"), 50220, "四半期"},
+	}
+	for _, tt := range tests {
+		s := tneftest.Stream{Codepage: 1252, Props: []mapi.Property{tneftest.Raw8(mapi.TagBody, tt.octets), tneftest.Long(mapi.TagInternetCodepage, tt.internet)}}
+		p, _, _ := convert(t, tneftest.Wrap(header, "", s.Bytes()))
+		if got := strings.TrimSpace(string(p.find("text/plain").Content)); got != tt.want {
+			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
 		}
 	}
 }

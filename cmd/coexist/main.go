@@ -82,6 +82,10 @@ func (e usageError) Unwrap() error { return e.error }
 var errFinding = errors.New("finding")
 
 func run(args []string, in io.Reader, out, errOut io.Writer) int {
+	if len(args) == 0 { // wrong use: what --help prints, where errors go
+		run([]string{"--help"}, in, errOut, errOut)
+		return exitUsage
+	}
 	var c cli
 	s := &streams{in, out, errOut}
 	exit := -1
@@ -91,9 +95,6 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 	if err != nil {
 		fmt.Fprintln(errOut, "coexist:", err)
 		return exitUsage
-	}
-	if len(args) == 0 {
-		args = []string{"--help"}
 	}
 	ctx, err := parser.Parse(commandFirst(args))
 	if exit >= 0 { // --help was printed

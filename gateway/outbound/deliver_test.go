@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"strings"
 	"sync"
 	"syscall"
@@ -892,6 +893,15 @@ func TestLookupHop(t *testing.T) {
 	wantSummary(t, res, "deferred 451 4.4.3 connect")
 	if res[0].Host != "mail.contoso.local" {
 		t.Errorf("host %q", res[0].Host)
+	}
+	mapped := transport(t, func(o *Options) {
+		o.LookupHop = func(context.Context, string) ([]netip.Addr, error) {
+			return []netip.Addr{netip.MustParseAddr("::ffff:127.0.0.1")}, nil
+		}
+	}, fmt.Sprintf("mail.contoso.local:%d", p.port()))
+	res = deliver(t, mapped, request(sample, "alexd@contoso.com"))
+	if got, want := res[0].Addr, p.addr(); got != want {
+		t.Errorf("delivered to %q, want %q", got, want)
 	}
 }
 

@@ -516,6 +516,9 @@ func (h *hop) lookup(ctx context.Context, s *settings) ([]netip.Addr, *hopError)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if err == nil && len(found) > 0 {
+		for i := range found { // the system's resolver gives IPv4 addresses in the form ::ffff:192.0.2.1, which no admin wants to read
+			found[i] = found[i].Unmap()
+		}
 		h.known = found
 		return found, nil
 	}

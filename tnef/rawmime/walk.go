@@ -9,14 +9,14 @@ import (
 type Limits struct {
 	Depth  int // nesting of parts, the message itself being 1; default 50
 	Parts  int // parts in all; default 1000
-	Header int // octets of one header block; default 256 KiB
+	Header int // octets of one header block; default 8 MiB
 }
 
 func (l Limits) withDefaults() Limits {
 	for _, x := range []struct {
 		v   *int
 		def int
-	}{{&l.Depth, 50}, {&l.Parts, 1000}, {&l.Header, 256 << 10}} {
+	}{{&l.Depth, 50}, {&l.Parts, 1000}, {&l.Header, 8 << 20}} {
 		if *x.v <= 0 {
 			*x.v = x.def
 		}

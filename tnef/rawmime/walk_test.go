@@ -108,8 +108,8 @@ func TestWalkLimits(t *testing.T) {
 		{"nested multiparts", nested(5000), "depth"},
 		{"nested messages", strings.Repeat("Content-Type: message/rfc822\r\n\r\n", 5000), "depth"},
 		{"many parts", mixedB + strings.Repeat("--b\r\n\r\nx\r\n", 5000), "parts"},
-		{"large header", strings.Repeat("A: b\r\n", 1<<18), "header"},
-		{"long field", "A: " + strings.Repeat("b", 1<<20), "header"},
+		{"large header", strings.Repeat("A: b\r\n", 3<<19), "header"},
+		{"long field", "A: " + strings.Repeat("b", 9<<20), "header"},
 	}
 	for _, tt := range tests {
 		_, err := Walk([]byte(tt.msg), Limits{})

@@ -51,7 +51,7 @@ func newLexer(src []byte, z *inflater) lexer {
 	if z == nil {
 		return lexer{src: src}
 	}
-	l := lexer{src: newWindow(windowSize), pos: dictSize, z: z}
+	l := lexer{src: newWindow(min(windowSize, z.rest())), pos: dictSize, z: z}
 	l.refill()
 	return l
 }

@@ -1,6 +1,7 @@
 package textenc
 
 import (
+	"bytes"
 	"strings"
 	"unicode/utf8"
 
@@ -223,6 +224,40 @@ func DecodeGuess(codepage int, b []byte) string {
 		return decodeUTF8(b)
 	}
 	return Decode(codepage, b)
+}
+
+// Plausible tells whether b, of which is known that it is text in some code
+// page, is likely in this multi-byte one: all of it can be decoded and, unless
+// that says enough, bytes above 0x7F stand together as the accented letters of
+// a single-byte code page hardly do. Of ISO 2022, the escapes tell.
+func Plausible(codepage int, b []byte) bool {
+	if bytes.IndexByte(b, 0x1b) >= 0 {
+		return !ASCIISuperset(codepage)
+	}
+	if strings.ContainsRune(Decode(codepage, b), utf8.RuneError) {
+		return false
+	}
+	high, beside, longest, run := 0, 0, 0, 0
+	for _, c := range b {
+		if c < 0x80 {
+			run = 0
+			continue
+		}
+		high++
+		run++
+		longest = max(longest, run)
+		switch run {
+		case 1:
+		case 2:
+			beside += 2
+		default:
+			beside++
+		}
+	}
+	if codepage == UTF8 {
+		return high > 0
+	}
+	return longest >= 4 && 2*beside > high
 }
 
 // countSequences counts the multi-byte sequences of valid UTF-8, and those of
