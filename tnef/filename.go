@@ -101,7 +101,7 @@ var mediaTypes = map[string]string{
 	".ods": "application/vnd.oasis.opendocument.spreadsheet", ".odt": "application/vnd.oasis.opendocument.text",
 	".one": "application/onenote", ".p7m": "application/pkcs7-mime", ".p7s": "application/pkcs7-signature",
 	".p12": "application/x-pkcs12", ".pdf": "application/pdf", ".png": "image/png", ".ppt": "application/vnd.ms-powerpoint",
-	".pptx": "application/vnd.openxmlformats-officedocument.presentationml.presentation", ".ps": "application/postscript",
+	".pptx": "application/vnd.openxmlformats-officedocument.presentationml.presentation", ".ps": "application/postscript", ".rpmsg": "application/x-microsoft-rpmsg-message",
 	".pub": "application/x-mspublisher", ".rtf": "application/rtf", ".svg": "image/svg+xml", ".tar": "application/x-tar",
 	".tif": "image/tiff", ".tiff": "image/tiff", ".txt": "text/plain", ".vcf": "text/vcard", ".vsd": "application/vnd.visio",
 	".vsdx": "application/vnd.ms-visio.drawing", ".wav": "audio/wav", ".webp": "image/webp", ".wma": "audio/x-ms-wma",

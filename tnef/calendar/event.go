@@ -274,7 +274,9 @@ func (e *event) endZone() *zone {
 	if z == nil || z.tzid == e.zone.tzid {
 		return e.zone
 	}
-	z.rules = effective(z.rules)
+	if end, ok := named(e.Props, lidEndWhole).Time(); ok {
+		z.single(end)
+	}
 	return z
 }
 

@@ -16,6 +16,7 @@ import (
 type zone struct {
 	form zoneForm
 	tzid string
+	iana bool // tzid is a name of the IANA, which programs know without the rules
 	// rules are in the order of their years; there is at least one.
 	rules []zoneRule
 }
@@ -220,13 +221,36 @@ func definitionZone(p *mapi.Props, lid uint32, warn func(string)) *zone {
 // newZone names a zone: as the IANA does if the name of Windows is a known one, else as it is.
 func newZone(key string, rules []zoneRule) *zone {
 	z := &zone{form: formLocal, tzid: zoneID(key), rules: rules}
+	_, z.iana = ianaZone(strings.TrimSpace(key))
 	if z.tzid == "" {
-		z.tzid = "Customized Time Zone" // what Exchange writes
+		z.tzid = customZone
 	}
 	if z.tzid == "Etc/UTC" {
 		return utcZone()
 	}
 	return z
+}
+
+// customZone is what Exchange calls a zone without a name.
+const customZone = "Customized Time Zone"
+
+// single chooses the rules for a meeting at one instant: those that the sender's program marked, or those of its year. Not every program reads the rules of a
+// zone whose name it knows: the name is given up where it would mean another time than they do.
+func (z *zone) single(utc time.Time) {
+	all := z.rules
+	z.rules = effective(all)
+	location, err := time.LoadLocation(z.tzid)
+	if !z.iana || err != nil {
+		return
+	}
+	_, want := utc.In(location).Zone()
+	for _, rules := range [...][]zoneRule{z.rules, all} {
+		z.rules = rules
+		if z.wall(utc).Sub(utc) == time.Duration(want)*time.Second {
+			return
+		}
+	}
+	z.rules, z.tzid, z.iana = effective(all), customZone, false
 }
 
 // zoneID translates a Windows time zone id, or the text that Windows shows.
@@ -267,8 +291,8 @@ func findZone(p *mapi.Props, recurring bool, warn func(string)) *zone {
 		}
 	}
 	if defined != nil {
-		if !recurring {
-			defined.rules = effective(defined.rules)
+		if start, ok := named(p, lidStartWhole).Time(); ok && !recurring {
+			defined.single(start)
 		}
 		return defined
 	}
@@ -357,6 +381,7 @@ func (z *zone) component(w *writer, from int) {
 	}
 	first := z.rule(from)
 	before := first.standardOffset()
+	first.beforeDates(w, base)
 	started := false
 	for i := range z.rules {
 		r := &z.rules[i]
@@ -388,6 +413,23 @@ func (r *zoneRule) observances(w *writer, first, last int, before time.Duration)
 	}
 	r.observance(w, "STANDARD", r.toStandard, r.summerOffset(), r.standardOffset(), first, last)
 	r.observance(w, "DAYLIGHT", r.toSummer, r.standardOffset(), r.summerOffset(), first, last)
+}
+
+// beforeDates writes what was in force before the first change of the clock, for a rule whose changes have dates: RFC 5545 3.6.5 asks for an observance of every
+// time that is referred to.
+func (r *zoneRule) beforeDates(w *writer, base int) {
+	if !r.summerTime() || r.toStandard.year == 0 && r.toSummer.year == 0 {
+		return
+	}
+	name, offset := "STANDARD", formatOffset(r.standardOffset())
+	if year := max(r.toStandard.year, r.toSummer.year); r.toStandard.in(year).Before(r.toSummer.in(year)) {
+		name, offset = "DAYLIGHT", formatOffset(r.summerOffset())
+	}
+	w.Begin(name)
+	w.Raw("DTSTART", fmt.Sprintf("%04d0101T000000", base))
+	w.Raw("TZOFFSETFROM", offset)
+	w.Raw("TZOFFSETTO", offset)
+	w.End(name)
 }
 
 func (r *zoneRule) observance(w *writer, name string, t transition, from, to time.Duration, first, last int) {

@@ -1,6 +1,7 @@
 package calendar_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -48,7 +49,10 @@ func TestZones(t *testing.T) {
 		{"the marked rule", "2025-06-03 08:00", []mapi.Property{definition("W. Europe Standard Time",
 			calendartest.Rule{Year: 1990, Bias: 600}, calendartest.Berlin, calendartest.Rule{Year: 2020, Bias: 300})}, "Europe/Berlin", "20250603T100000"},
 		{"rules out of order", "2025-06-03 08:00", []mapi.Property{definition("W. Europe Standard Time", calendartest.Rule{Year: 2024, Bias: -60},
-			calendartest.Rule{Year: 2031, Bias: 300}, calendartest.Rule{Year: 1990, Bias: 600})}, "Europe/Berlin", "20250603T090000"},
+			calendartest.Rule{Year: 2031, Bias: 300}, calendartest.Rule{Year: 1990, Bias: 600})}, "Customized Time Zone", "20250603T090000"},
+		{"the rule of the year", "2012-07-09 13:30", []mapi.Property{definition("Russian Standard Time", calendartest.Rule{Year: 2000, Bias: -180, Summer: -60, ToStandard: [5]uint16{10, 0, 5, 3, 0}, ToSummer: [5]uint16{3, 0, 5, 2, 0}},
+			calendartest.Rule{Year: 2011, Bias: -240}, calendartest.Rule{Flags: 2, Year: 2015, Bias: -180})}, "Europe/Moscow", "20120709T173000"},
+		{"a rule that the name does not have", "2001-04-01 12:00", []mapi.Property{definition("Pacific Standard Time", calendartest.Rule{Flags: 2, Year: 1990, Bias: 480})}, "Customized Time Zone", "20010401T040000"},
 		{"none", "2025-06-03 08:00", []mapi.Property{none}, "", "20250603T080000Z"},
 		{"text only", "2025-06-03 08:00", []mapi.Property{none, appt(0x8234, text("(UTC+01:00) Amsterdam, Berlin, Bern, Rome, Stockholm, Vienna"))}, "Europe/Berlin", "20250603T100000"},
 		{"text only, in winter", "2025-12-03 08:00", []mapi.Property{none, appt(0x8234, text("(GMT+01:00) Amsterdam, Berlin, Bern, Rome, Stockholm, Vienna"))}, "Europe/Berlin", "20251203T090000"},
@@ -123,9 +127,16 @@ func TestAbsoluteRule(t *testing.T) {
 	if got := calendartest.Value(lines, "DTSTART"); got != "20250603T100000" {
 		t.Errorf("DTSTART %s", got)
 	}
-	for _, x := range []struct{ part, want string }{{"STANDARD", "20251026T030000"}, {"DAYLIGHT", "20250330T020000"}} {
+	for _, x := range []struct {
+		part string
+		want []string
+	}{{"STANDARD", []string{"19700101T000000", "20251026T030000"}}, {"DAYLIGHT", []string{"20250330T020000"}}} { // the first: what was before
 		path := "VCALENDAR/VTIMEZONE/" + x.part
-		if got := calendartest.Find(lines, path, "DTSTART")[0].Value; got != x.want {
+		var got []string
+		for _, l := range calendartest.Find(lines, path, "DTSTART") {
+			got = append(got, l.Value)
+		}
+		if !slices.Equal(got, x.want) {
 			t.Errorf("%s from %s, want %s", x.part, got, x.want)
 		}
 		if len(calendartest.Find(lines, path, "RRULE")) != 0 {

@@ -6,6 +6,7 @@ import (
 	"mime"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/coexist-mail/coexist/tnef/mapi"
 )
@@ -107,6 +108,17 @@ func (f *fields) add(name, value string) {
 	}
 }
 
+// typed is add for a value that begins with its type, and often with a reply code (RFC 3464 2.1.2, 2.3.6): words that are not of US-ASCII don't make these unreadable.
+func (f *fields) typed(name, value string) {
+	first := strings.IndexFunc(value, func(c rune) bool { return c >= utf8.RuneSelf })
+	if first < 0 {
+		f.add(name, value)
+		return
+	}
+	word := strings.LastIndexAny(value[:first], " ;") + 1
+	f.WriteString(name + ": " + strings.TrimSpace(ascii(value[:word])+" "+ascii(value[word:])) + "\r\n")
+}
+
 // ascii makes one line of US-ASCII, with other characters in encoded words, of at most some hundred octets.
 func ascii(s string) string {
 	s = strings.Join(strings.Fields(strings.ToValidUTF8(s, "?")), " ")
@@ -162,7 +174,7 @@ func messageID(p *mapi.Props) string {
 // delivery writes the fields of RFC 3464 2.2 and 2.3.
 func (r *Report) delivery(a action) []byte {
 	f := &fields{}
-	f.add("Reporting-MTA", mta(r.Props.Text(tagReportingMTA), r.Domain))
+	f.typed("Reporting-MTA", mta(r.Props.Text(tagReportingMTA), r.Domain))
 	if t, ok := r.Props.Time(tagOriginalSubmitTime); ok {
 		f.add("Arrival-Date", t.UTC().Format(time.RFC1123Z))
 	}
@@ -198,9 +210,9 @@ func (r *Report) recipient(f *fields, a action, row *mapi.Recipient) {
 	f.add("Action", a.name)
 	f.add("Status", status(a, &row.Props))
 	if s := row.Props.Text(tagRemoteMTA); s != "" {
-		f.add("Remote-MTA", mta(s, ""))
+		f.typed("Remote-MTA", mta(s, ""))
 	}
-	f.add("Diagnostic-Code", diagnostic(&row.Props))
+	f.typed("Diagnostic-Code", diagnostic(&row.Props))
 	for _, p := range []*mapi.Props{&row.Props, r.Props} {
 		if t, ok := p.Time(mapi.TagReportTime); ok && a.name != "delivered" {
 			f.add("Last-Attempt-Date", t.UTC().Format(time.RFC1123Z))

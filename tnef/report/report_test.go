@@ -109,6 +109,7 @@ func TestDelivery(t *testing.T) {
 				tt.Text(0x0C1B, "<mx.fabrikam.com #5.1.1 smtp;550 5.1.1 User unknown>")),
 			recipient("David Alexander", "david@fabrikam.com", tt.Text(mapi.TagReportText, "552 5.2.2 mailbox\r\nfull")),
 			{Props: *props(tt.Text(mapi.TagDisplayName, "Sales"))},
+			recipient("Alex", "alex@fabrikam.com", tt.Text(0x0C1B, "<mx.fabrikam.com #5.1.1 smtp;550 5.1.1 Größe>")),
 		},
 	}
 	got := groups(t, r.Status())
@@ -120,6 +121,8 @@ func TestDelivery(t *testing.T) {
 		{"Final-Recipient": {"rfc822; david@fabrikam.com"}, "Action": {"failed"}, "Status": {"5.2.2"}, "Diagnostic-Code": {"smtp; 552 5.2.2 mailbox full"},
 			"Last-Attempt-Date": {"Wed, 28 May 2025 07:16:00 +0000"}, "X-Display-Name": {"David Alexander"}},
 		{"Final-Recipient": {"unknown; Sales"}, "Action": {"failed"}, "Status": {"5.0.0"}, "Last-Attempt-Date": {"Wed, 28 May 2025 07:16:00 +0000"}, "X-Display-Name": {"Sales"}},
+		{"Final-Recipient": {"rfc822; alex@fabrikam.com"}, "Action": {"failed"}, "Status": {"5.1.1"}, "Diagnostic-Code": {"smtp;550 5.1.1 =?utf-8?q?Gr=C3=B6=C3=9Fe?="}, "Last-Attempt-Date": {"Wed, 28 May 2025 07:16:00 +0000"},
+			"X-Supplementary-Info": {"=?utf-8?q?<mx.fabrikam.com_#5.1.1_smtp;550_5.1.1_Gr=C3=B6=C3=9Fe>?="}, "X-Display-Name": {"Alex"}},
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
