@@ -234,8 +234,9 @@ func skipReference(s string) int {
 	if s == "" || s[0] != '<' && s[0] != '[' {
 		return 0
 	}
-	end := strings.IndexAny(s[:min(len(s), maxURL)], ">] \t\r\n")
-	if end < 0 || s[end] != '>' && s[end] != ']' || !strings.Contains(s[:end], ":") {
+	// Another opening bracket ends it as well: of many in a row, each is looked at once.
+	end := 1 + strings.IndexAny(s[1:min(len(s), maxURL)], "<[>] \t\r\n")
+	if end < 1 || s[end] != '>' && s[end] != ']' || !strings.Contains(s[:end], ":") {
 		return 0
 	}
 	return end + 1
