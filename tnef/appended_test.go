@@ -37,7 +37,7 @@ func TestAppended(t *testing.T) {
 		{"no body", text(" "), "Only this." + footer, "Only this.\r\n\r\n_____________\r\nThis mail was scanned <by> Contoso.\r\n"},
 		{"an address in brackets", page(`see <a href="https://www.contoso.com/">here</a>`), "see here<https://www.contoso.com/>\r\n\r\nscanned", "see here <https://www.contoso.com/>\r\n\r\nscanned\r\n"},
 		{"a picture in brackets", page(`logo <img src="cid:a@b">`), "logo [cid:a@b]\r\n\r\n[cid:c@d]", ""},
-		{"brackets that close nothing", text("Hello"+strings.Repeat("<", 1<<20)), "Hello" + strings.Repeat("[", 1<<17) + footer, "Hello" + strings.Repeat("<", 1<<20) + footer}, // each is looked at once
+		{"brackets that close nothing", text("Hello" + strings.Repeat("<", 1<<20)), "Hello" + strings.Repeat("[", 1<<17) + footer, "Hello" + strings.Repeat("<", 1<<20) + footer}, // each is looked at once
 		{"an open bracket", text("a < b [c"), "a < b [c\r\nmore", "a < b [c\r\n\r\nmore\r\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

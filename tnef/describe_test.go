@@ -102,3 +102,44 @@ func TestMissingFields(t *testing.T) {
 		t.Errorf("fields of another message in\n%s", head)
 	}
 }
+
+// TestAddresses: what stands between angle brackets is an address of RFC 5322, in US-ASCII; what can't be one is told as a name that nobody can answer.
+func TestAddresses(t *testing.T) {
+	for _, tt := range []struct{ name, address, want string }{
+		{"Bob", "bob@contoso.com", "Bob <bob@contoso.com>"},
+		{"Bob", "o'brien/x=1?@contoso.com", "Bob <o'brien/x=1?@contoso.com>"},
+		{"Bob", "a..b@contoso.com", `Bob <"a..b"@contoso.com>`},
+		{"Bob", ".a@contoso.com", `Bob <".a"@contoso.com>`},
+		{"Bob", "a@b@contoso.com", `Bob <"a@b"@contoso.com>`},
+		{"Bob", `"b o b"@contoso.com`, `Bob <"b o b"@contoso.com>`},
+		{"Bob", "b o b@contoso.com", `Bob <"b o b"@contoso.com>`},
+		{"Bob", "bob@[192.0.2.1]", "Bob <bob@[192.0.2.1]>"},
+		{"Bob", "bob@b\u00fccher.example", "Bob <bob@xn--bcher-kva.example>"},
+		{"Bob", "bob@contoso..com", `"Bob (bob@contoso..com)":;`},
+		{"", "\u7528\u6237@contoso.com", "=?utf-8?B?55So5oi3QGNvbnRvc28uY29t?=:;"},
+	} {
+		s := tneftest.Stream{Codepage: 1252, Props: []mapi.Property{textProp}, Recipients: [][]mapi.Property{tneftest.Recipient(1, tt.name, tt.address)}}
+		var out bytes.Buffer
+		if _, err := tnef.ConvertStream(&out, s.Bytes(), nil); err != nil {
+			t.Fatal(err)
+		}
+		head, _, _ := strings.Cut(out.String(), "\r\n\r\n")
+		if !strings.Contains(head, "To: "+tt.want+"\r\n") {
+			t.Errorf("%s: want %s in\n%s", tt.address, tt.want, head)
+		}
+	}
+}
+
+// TestMessageIDs: brackets that got lost are put back.
+func TestMessageIDs(t *testing.T) {
+	for _, id := range []string{"<1@contoso.com>", "<1@contoso.com", "1@contoso.com", " <1@contoso.com> <2@contoso.com>"} {
+		s := tneftest.Stream{Codepage: 1252, Props: []mapi.Property{textProp, tneftest.Text(mapi.TagInternetMessageID, id)}}
+		var out bytes.Buffer
+		if _, err := tnef.ConvertStream(&out, s.Bytes(), nil); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(out.String(), "Message-ID: <1@contoso.com>\r\n") {
+			t.Errorf("%q: %s", id, out.String())
+		}
+	}
+}

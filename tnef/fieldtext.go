@@ -9,6 +9,8 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"golang.org/x/net/idna"
+
 	"github.com/coexist-mail/coexist/tnef/mapi"
 )
 
@@ -231,9 +233,13 @@ func addressList(list []mapi.Mailbox, col int) string {
 }
 
 func formatMailbox(m mapi.Mailbox) string {
-	phrase := formatPhrase(m.Name)
 	addr := cleanAddress(m.Address)
+	phrase := formatPhrase(m.Name)
 	switch {
+	case addr == "" && phrase == "":
+		return formatPhrase(m.Address) + ":;"
+	case addr == "" && m.Address != "" && !strings.Contains(m.Name, m.Address): // it can still be read
+		return formatPhrase(m.Name+" ("+m.Address+")") + ":;"
 	case addr == "":
 		return phrase + ":;"
 	case phrase == "":
@@ -242,14 +248,58 @@ func formatMailbox(m mapi.Mailbox) string {
 	return phrase + " <" + addr + ">"
 }
 
-// cleanAddress returns an address that can stand in a header, or "".
+// cleanAddress returns an address as it can stand in the header of a message that is not internationalized (RFC 5322 3.4.1): the local part quoted where it must be, the domain in
+// US-ASCII (RFC 5890). It is "" where that can't be.
 func cleanAddress(a string) string {
-	for _, r := range a {
-		if r <= ' ' || r == 0x7f || strings.ContainsRune("<>,;", r) {
+	at := strings.LastIndexByte(a, '@')
+	if at <= 0 || at == len(a)-1 || strings.ContainsAny(a, "\r\n\x00") {
+		return ""
+	}
+	local, domain := a[:at], a[at+1:]
+	if !isPlain(domain) {
+		ascii, err := idna.Lookup.ToASCII(domain)
+		if err != nil {
 			return ""
 		}
+		domain = ascii
 	}
-	return a
+	literal := strings.HasPrefix(domain, "[") && strings.HasSuffix(domain, "]") && !strings.ContainsAny(domain[1:], "[ \\") // [192.0.2.1]
+	switch {
+	case !literal && !isDotAtom(domain), !isPlain(local):
+		return ""
+	case isDotAtom(local), isQuoted(local):
+		return local + "@" + domain
+	}
+	return quoteString(local) + "@" + domain
+}
+
+// isDotAtom: atoms with a dot between each two (RFC 5322 3.2.3).
+func isDotAtom(s string) bool {
+	for atom := range strings.SplitSeq(s, ".") {
+		if atom == "" || !isPlain(atom) || strings.ContainsAny(atom, ` ()<>[]:;@\,"`) {
+			return false
+		}
+	}
+	return true
+}
+
+// isQuoted: a quoted string (RFC 5322 3.2.4).
+func isQuoted(s string) bool {
+	if len(s) < 2 || s[0] != '"' || s[len(s)-1] != '"' {
+		return false
+	}
+	s = s[1 : len(s)-1]
+	for i := 0; i < len(s); i++ {
+		switch s[i] {
+		case '"':
+			return false
+		case '\\':
+			if i++; i == len(s) {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // formatPhrase is a display name as a phrase: atoms, a quoted string, or encoded words.

@@ -48,13 +48,13 @@ func (h *headerWriter) addresses(name string, list []mapi.Mailbox) {
 // ids writes message ids, which are never encoded.
 func (h *headerWriter) ids(name, value string) {
 	var list []string
-	for _, id := range strings.Fields(value) {
+	for _, id := range strings.FieldsFunc(value, func(r rune) bool { return r <= ' ' || r == '<' || r == '>' }) { // brackets get lost
 		if isPlain(id) {
-			if !strings.HasPrefix(id, "<") {
-				id = "<" + id + ">"
-			}
-			list = append(list, id)
+			list = append(list, "<"+id+">")
 		}
+	}
+	if name == "Message-ID" {
+		list = list[:min(len(list), 1)]
 	}
 	if len(list) > 0 {
 		h.field(name, foldWords(strings.Join(list, " "), len(name)+2))
