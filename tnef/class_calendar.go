@@ -114,7 +114,7 @@ func calendarSource(b *builder, m *Message, text string) *calendar.Source {
 	}
 	for _, a := range m.Attachments {
 		x := a.Message
-		if x == nil || !a.IsException() && !(a.Hidden() && x.ClassIs(exceptionClass)) {
+		if !isException(a) {
 			continue
 		}
 		replaces, _ := a.Props.Time(tagExceptionReplaceTime)

@@ -69,6 +69,8 @@ func TestShapes(t *testing.T) {
 		{"image of HTML in RTF", []mapi.Property{rtfHTML}, []tneftest.Attachment{cidImage("logo@x")}, "related(alternative(text/plain,text/html),image/png[image001.png])", ""},
 		{"text in RTF", []mapi.Property{tneftest.RTF(`{\rtf1\ansi\fromtext {\f0 Hello\par}}`)}, nil, "text/plain", ""},
 		{"real RTF", []mapi.Property{tneftest.PlainRTF(`{\rtf1\ansi {\b Hello}\par}`)}, nil, "alternative(text/plain,text/html)", ""},
+		{"file of an exception", []mapi.Property{textProp}, []tneftest.Attachment{{Message: &tneftest.Stream{Codepage: 1252, Class: "IPM.OLE.CLASS.{00061055-0000-0000-C000-000000000046}", Attachments: []tneftest.Attachment{pdf}},
+			Props: []mapi.Property{tneftest.Bool(mapi.TagAttachmentHidden, true), tneftest.Long(mapi.TagAttachMethod, 5)}}}, "mixed(text/plain,application/pdf[report.pdf])", "yes"},
 		{"exception of a meeting", []mapi.Property{textProp}, []tneftest.Attachment{{Title: "Untitled", Data: []byte("x"), Props: []mapi.Property{tneftest.Long(mapi.TagAttachmentFlags, 2)}}}, "text/plain", ""},
 	}
 	for _, tt := range tests {

@@ -3,6 +3,7 @@ package tnef
 import (
 	"bytes"
 	"encoding/base64"
+	"slices"
 	"strings"
 
 	"github.com/coexist-mail/coexist/tnef/mapi"
@@ -246,6 +247,10 @@ func writeFlags(h *headerWriter, m *Message) {
 	}
 }
 
+// trustedFields are prefixes of fields that Exchange, this gateway, or a filter believes in, which it has itself set: an attachment must not.
+var trustedFields = []string{"x-ms-", "x-microsoft-", "x-forefront-", "x-exchange-", "x-eop", "x-coexist-", "x-spam", "x-rspamd-", "x-virus-", "x-amavis-", "x-barracuda-", "x-proofpoint-", "x-mimecast-", "x-ironport-",
+	"x-originating-ip", "x-originatororg", "x-auth", "x-sender-ip", "x-forwarded-", "x-received", "x-envelope-", "x-original-to", "x-delivered-to", "x-loop"}
+
 // writeInternetHeaders writes fields that a client kept as named properties ([MS-OXCMAIL] 2.1.3.1.19): only X- fields, and none that
 // Exchange believes in.
 func writeInternetHeaders(h *headerWriter, m *Message) {
@@ -256,7 +261,7 @@ func writeInternetHeaders(h *headerWriter, m *Message) {
 			continue
 		}
 		low := strings.ToLower(name)
-		if !strings.HasPrefix(low, "x-") || strings.HasPrefix(low, "x-ms-") || strings.HasPrefix(low, "x-microsoft-") {
+		if !strings.HasPrefix(low, "x-") || slices.ContainsFunc(trustedFields, func(prefix string) bool { return strings.HasPrefix(low, prefix) }) {
 			continue
 		}
 		h.text(name, x.Text())

@@ -246,3 +246,26 @@ func FuzzOLEObject(f *testing.F) {
 		}
 	})
 }
+
+// TestContentIDs: an image has the id that the document uses, letter for letter, and no other one has it.
+func TestContentIDs(t *testing.T) {
+	for _, tt := range []struct {
+		name, src string
+		ids       []string // of the attachments
+		shape     string
+	}{
+		{"other case", "cid:A@B", []string{"a@b"}, "related(alternative(text/plain,text/html),image/png[image001.png])"},
+		{"space", "cid:a b@c", []string{"a b@c"}, "related(alternative(text/plain,text/html),image/png[image001.png])"},
+		{"two of one id", "cid:a@b", []string{"a@b", "a@b"}, "mixed(related(alternative(text/plain,text/html),image/png[image001.png]),image/png[image001.png])"},
+	} {
+		s := tneftest.Stream{Codepage: 1252, Props: []mapi.Property{tneftest.Binary(mapi.TagHTML, []byte(`<p>x<img src="`+tt.src+`"></p>`))}}
+		for _, id := range tt.ids {
+			s.Attachments = append(s.Attachments, cidImage(id))
+		}
+		p, out, _ := convert(t, tneftest.Wrap(header, "x", s.Bytes()))
+		image := p.find("image/png")
+		if p.shape() != tt.shape || !strings.Contains(string(p.find("text/html").Content), `"cid:`+image.CID+`"`) || strings.Count(out, "Content-ID: ") != 1 {
+			t.Errorf("%s: %s\n%s", tt.name, p.shape(), out)
+		}
+	}
+}

@@ -48,8 +48,16 @@ func (b *builder) content(m *Message) *content {
 	result := b.readBody(m, c)
 	b.attachments(m, c, result)
 	applyClass(b, m, c)
-	c.text, c.html = crlfLines(c.text), crlfLines(c.html)
+	c.text, c.html = crlfLines(withoutNUL(c.text)), crlfLines(withoutNUL(c.html))
 	return c
+}
+
+// withoutNUL: RFC 5322 2.1 has no NUL, and programs stop reading at one.
+func withoutNUL(s string) string {
+	if strings.IndexByte(s, 0) < 0 {
+		return s
+	}
+	return strings.ReplaceAll(s, "\x00", "")
 }
 
 // body puts the bodies and what belongs to them in order: related(alternative(text, html, calendar...), images).
@@ -105,6 +113,9 @@ func (b *builder) attachments(m *Message, c *content, result *rtf.Result) {
 		if !a.IsException() { // those are the calendar's matter
 			made[i] = b.attachment(a, i)
 		}
+		if isException(a) {
+			b.exceptionFiles(a.Message, c)
+		}
 	}
 	placed := map[*entity]bool{}
 	if result != nil && result.Kind == rtf.RealRTF && c.hasHTML {
@@ -134,6 +145,25 @@ func (b *builder) attachments(m *Message, c *content, result *rtf.Result) {
 	c.html = replaceCIDs(c.html, renamed)
 }
 
+// isException tells whether an attachment is the message of a modified instance of a series.
+func isException(a *Attachment) bool {
+	return a.Message != nil && (a.IsException() || a.Hidden() && a.Message.ClassIs(exceptionClass))
+}
+
+// exceptionFiles attaches the files of a modified instance: a calendar has no place for them.
+func (b *builder) exceptionFiles(m *Message, c *content) {
+	b.depth++
+	defer func() { b.depth-- }()
+	for i, a := range m.Attachments {
+		if !b.isFile(a, i) {
+			continue
+		}
+		if e := b.attachment(a, i); e != nil {
+			c.attachments = append(c.attachments, e)
+		}
+	}
+}
+
 // isFile tells whether an attachment is a file of its own, which must not get lost. One that its sender's program keeps from view
 // (PidTagAttachmentHidden) is none if it is a picture, which the body showed, or the exception of a meeting; anything else is a file, whatever
 // the flag says.
@@ -159,7 +189,7 @@ const exceptionClass = "IPM.OLE.CLASS.{00061055-0000-0000-C000-000000000046}"
 // header field.
 func (b *builder) rename(renamed map[string]string, refs *refSet, e *entity, a *Attachment) bool {
 	id := strings.ToLower(a.ContentID())
-	if e.contentID != "" || id == "" || !refs.cids[id] || renamed[id] != "" {
+	if e.contentID != "" || id == "" || refs.cids[id] == "" || refs.used[id] || renamed[id] != "" {
 		return false
 	}
 	b.cids++
@@ -180,7 +210,7 @@ func replaceCIDs(doc string, renamed map[string]string) string {
 		if doc[i] != ':' || !endsFold(doc[:i], "cid") {
 			continue
 		}
-		token := urlToken(doc[i+1:])
+		token := cidToken(doc, i)
 		if id, ok := renamed[strings.ToLower(unescape(token))]; ok {
 			out.WriteString(doc[done : i+1])
 			out.WriteString(id)
@@ -427,36 +457,48 @@ func firstNonEmpty(list ...string) string {
 	return ""
 }
 
-// refSet holds what an HTML document refers to: content ids, and other URLs.
+// refSet holds what an HTML document refers to, in lower case: content ids, with how the document writes them, and other URLs.
 type refSet struct {
-	cids, urls map[string]bool
+	cids map[string]string
+	urls map[string]bool
+	used map[string]bool // content ids that an attachment has
 }
 
 // mentions tells whether an attachment is referred to, by Content-ID, by Content-Location, or, where a writer left the id out, by
-// name. It gives the entity the id that the document uses.
+// name. It gives the entity the id that the document uses: the case counts for programs (RFC 2392 2), if not for writers. Of several attachments with
+// one id the first has it (RFC 2045 7).
 func (r refSet) mentions(e *entity) bool {
-	switch {
-	case e.contentID != "" && r.cids[strings.ToLower(e.contentID)]:
-		return true
-	case e.location != "" && r.urls[strings.ToLower(e.location)]:
-		return true
-	case e.contentID == "" && e.name != "" && r.cids[strings.ToLower(e.name)] && cleanContentID(e.name) != "":
-		e.contentID = e.name
+	id := e.contentID
+	if id == "" && cleanContentID(e.name) != "" {
+		id = e.name
+	}
+	low := strings.ToLower(id)
+	switch written := r.cids[low]; {
+	case id == "" || written == "":
+	case r.used[low]:
+		e.contentID = ""
+		return false
+	default:
+		r.used[low] = true
+		e.contentID = firstNonEmpty(cleanContentID(written), id)
 		return true
 	}
-	return false
+	return e.location != "" && r.urls[strings.ToLower(e.location)]
 }
 
 // references collects the URLs in a document, in one pass: everything behind "cid:", and what src, href and background attributes
 // and url() hold.
 func references(doc string) refSet {
-	r := refSet{cids: map[string]bool{}, urls: map[string]bool{}}
+	r := refSet{cids: map[string]string{}, urls: map[string]bool{}, used: map[string]bool{}}
 	for i := 0; i < len(doc); i++ {
 		switch doc[i] {
 		case ':':
 			if endsFold(doc[:i], "cid") {
-				u := urlToken(doc[i+1:])
-				r.cids[strings.ToLower(unescape(u))] = true
+				u := cidToken(doc, i)
+				id := unescape(u)
+				if low := strings.ToLower(id); r.cids[low] == "" {
+					r.cids[low] = id
+				}
 				i += len(u) // what stands in a URL is not another one
 			}
 		case '=', '(':
@@ -471,6 +513,17 @@ func references(doc string) refSet {
 		}
 	}
 	return r
+}
+
+// cidToken is the content id behind the colon of a cid: URL. In quotes it may have spaces, which it should not.
+func cidToken(doc string, colon int) string {
+	s := doc[colon+1:]
+	if start := colon - len("cid"); start > 0 && (doc[start-1] == '"' || doc[start-1] == '\'') {
+		if end := strings.IndexByte(s[:min(len(s), maxURL)], doc[start-1]); end >= 0 && strings.IndexAny(s[:end], "<>\r\n\t") < 0 {
+			return s[:end]
+		}
+	}
+	return urlToken(s)
 }
 
 // endsFold compares the end of s with US-ASCII in lower case.

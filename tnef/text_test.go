@@ -150,6 +150,16 @@ func TestBodyCodePages(t *testing.T) {
 	}
 }
 
+// RFC 5322 has no NUL, and programs stop reading at one.
+func TestNULInBodies(t *testing.T) {
+	s := tneftest.Stream{Codepage: 1252, Props: []mapi.Property{tneftest.Text(mapi.TagBody, "one\x00two"), tneftest.Binary(mapi.TagHTML, []byte("<p>one\x00two</p>"))}}
+	p, _, _ := convert(t, tneftest.Wrap(header, "", s.Bytes()))
+	text, page := string(p.find("text/plain").Content), string(p.find("text/html").Content)
+	if strings.TrimSpace(text) != "onetwo" || !strings.Contains(page, "onetwo") {
+		t.Errorf("%q %q", text, page)
+	}
+}
+
 func TestNativeBody(t *testing.T) {
 	text := tneftest.Text(mapi.TagBody, "from text")
 	html := tneftest.Binary(mapi.TagHTML, []byte("<p>from html</p>"))
@@ -274,7 +284,8 @@ func TestConvertStream(t *testing.T) {
 		tneftest.Text(mapi.TagInternetMessageID, "<7@contoso.com>"), tneftest.Text(mapi.TagInReplyToID, "<6@contoso.com>"), tneftest.Text(mapi.TagInternetReferences, "<5@contoso.com> <6@contoso.com>"),
 		tneftest.Long(mapi.TagImportance, 2), tneftest.Long(mapi.TagSensitivity, 3), tneftest.Bool(mapi.TagReadReceiptRequested, true), tneftest.Text(mapi.TagConversationTopic, "Q3"),
 		tneftest.Binary(mapi.TagConversationIndex, []byte{1, 2, 3}), tneftest.NamedString(mapi.SetInternetHeaders, "x-own", tneftest.Text(0, "kept")),
-		tneftest.NamedString(mapi.SetInternetHeaders, "X-MS-Exchange-Organization-SCL", tneftest.Text(0, "-1")),
+		tneftest.NamedString(mapi.SetInternetHeaders, "X-MS-Exchange-Organization-SCL", tneftest.Text(0, "-1")), tneftest.NamedString(mapi.SetInternetHeaders, "X-Coexist-TNEF", tneftest.Text(0, "forged")),
+		tneftest.NamedString(mapi.SetInternetHeaders, "X-Forefront-Antispam-Report", tneftest.Text(0, "forged")), tneftest.NamedString(mapi.SetInternetHeaders, "X-Spam-Status", tneftest.Text(0, "forged")),
 		mapi.Property{ID: 0, Type: mapi.TypeUnicode, Multi: true, Name: mapi.Name{Set: mapi.SetPublicStrings, Str: "Keywords"}, Value: []any{"red", "blue"}}),
 		Recipients: [][]mapi.Property{tneftest.Recipient(mapi.To, "Alexander, David", "david@fabrikam.com"), tneftest.Recipient(mapi.To, "Jörg", "joerg@contoso.com"),
 			tneftest.Recipient(mapi.Cc, "ann@contoso.com", "ann@contoso.com"), tneftest.Recipient(mapi.Bcc, "Secret", "secret@contoso.com"),
@@ -296,7 +307,7 @@ func TestConvertStream(t *testing.T) {
 			t.Errorf("%s: %q, want %q", k, got, v)
 		}
 	}
-	for _, no := range []string{"secret", "Organization", "Bcc"} {
+	for _, no := range []string{"secret", "Organization", "Bcc", "forged"} {
 		if strings.Contains(out.String(), no) {
 			t.Errorf("%q is told", no)
 		}
