@@ -85,8 +85,10 @@ func (d *decoder) attachment(g *attachmentGroup, cp, depth int) *Attachment {
 	object := a.Props.Find(mapi.TagAttachData)
 	if b := object.Bytes(); b != nil {
 		a.Data = b
-	} else if object != nil && a.Data == nil {
-		a.Data = object.Raw // of a type that it can't have
+	} else if object != nil && a.Data == nil { // of a type that it can't have
+		if a.Data = object.Raw; a.Data == nil {
+			a.Data = []byte(object.Text())
+		}
 	}
 	a.Method = attachMethod(a, object, rendering)
 	readRendering(a, rendering)

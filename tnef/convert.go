@@ -520,7 +520,7 @@ func (j *job) replaceEntity(e *entity, ct *content) bool {
 	}
 	setBoundaries(e, j.builder.seed)
 	p := j.plan(j.message)
-	p.root, p.hasAttach = e, len(ct.attachments) > 0
+	p.root, p.hasAttach = e, slices.ContainsFunc(ct.attachments, func(a *entity) bool { return a.disposition == "attachment" })
 	return true
 }
 

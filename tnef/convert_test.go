@@ -428,10 +428,12 @@ func TestLongHeader(t *testing.T) {
 
 // The data of an attachment have been seen as a string, which they can't be: they are kept as they are.
 func TestDataOfAnotherType(t *testing.T) {
-	s := tneftest.Stream{Codepage: 1252, Props: []mapi.Property{textProp}, Attachments: []tneftest.Attachment{{Title: "a.bin", Props: []mapi.Property{tneftest.Raw8(mapi.TagAttachData, []byte("abc\xe9"))}}}}
-	p, _, _ := convert(t, tneftest.Wrap(header, "?", s.Bytes()))
-	if got := string(p.Children[1].Content); !strings.HasPrefix(got, "abc\xe9") {
-		t.Errorf("%q", got)
+	for _, x := range []mapi.Property{tneftest.Raw8(mapi.TagAttachData, []byte("abc\xe9")), tneftest.Text(mapi.TagAttachData, "abc")} {
+		s := tneftest.Stream{Codepage: 1252, Props: []mapi.Property{textProp}, Attachments: []tneftest.Attachment{{Title: "a.bin", Props: []mapi.Property{x}}}}
+		p, _, _ := convert(t, tneftest.Wrap(header, "?", s.Bytes()))
+		if got := string(p.Children[1].Content); !strings.HasPrefix(got, "abc") {
+			t.Errorf("%q", got)
+		}
 	}
 }
 

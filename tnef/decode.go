@@ -38,6 +38,7 @@ type decoder struct {
 	warnings                                        []string
 	exceeded                                        bool   // a limit was hit: something is left out
 	where                                           string // "attachment 2: " inside an attached message
+	outer                                           int    // code page of the message around; 0 at the top
 }
 
 func (d *decoder) warn(format string, args ...any) {
@@ -74,7 +75,9 @@ func (d *decoder) message(data []byte, depth int) (*Message, error) {
 			m.Props.List = append(m.Props.List, p.List...)
 		}
 	}
-	m.Codepage = codepage(attrs, &m.Props)
+	m.Codepage = codepage(attrs, &m.Props, d.outer)
+	defer func(outer int) { d.outer = outer }(d.outer)
+	d.outer = m.Codepage
 	decodeStrings(&m.Props, m.Codepage)
 	d.mapAttributes(m, attrs)
 	m.Class = messageClass(m)
@@ -83,7 +86,8 @@ func (d *decoder) message(data []byte, depth int) (*Message, error) {
 }
 
 // codepage finds the code page of 8-bit strings: attOemCodepage, which may stand anywhere, else what the properties say.
-func codepage(attrs []Attribute, p *mapi.Props) int {
+// An attached message that says nothing is taken to be in that of the message around it.
+func codepage(attrs []Attribute, p *mapi.Props, outer int) int {
 	for _, a := range attrs {
 		if uint16(a.ID) == attOemCodepage && len(a.Data) >= 4 {
 			if cp := int(int32(binary.LittleEndian.Uint32(a.Data))); is8bitCodepage(cp) {
@@ -95,6 +99,9 @@ func codepage(attrs []Attribute, p *mapi.Props) int {
 		if cp, ok := p.Int(id); ok && is8bitCodepage(int(cp)) {
 			return int(cp)
 		}
+	}
+	if outer != 0 {
+		return outer
 	}
 	return 1252
 }

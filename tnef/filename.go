@@ -6,11 +6,14 @@ import (
 	"path"
 	"strings"
 	"unicode"
-	"unicode/utf8"
+	"unicode/utf16"
 )
 
-// maxFileName is the longest file name given out, in octets: what most file systems take.
-const maxFileName = 200
+// Limits of file names: that of Windows, in UTF-16 units, and that of other systems, in octets, with room for a number.
+const (
+	maxFileName   = 255
+	maxNameOctets = 255 - len(" (1000)")
+)
 
 // safeName makes a file name from what a sender wrote: without path, controls, bidirectional overrides, characters that Windows forbids, and
 // names that mean something to an operating system. It is "" when nothing is left.
@@ -40,20 +43,29 @@ func safeName(s string) string {
 	return s
 }
 
-// shortenName keeps the extension.
+// shortenName cuts what Windows would not take for a name, but for the extension.
 func shortenName(s string) string {
-	if len(s) <= maxFileName {
-		return s
-	}
+	return cutName(s, maxFileName, func(r rune) int { return max(1, utf16.RuneLen(r)) })
+}
+
+// cutName cuts a name of more than limit units, and keeps its extension, of US-ASCII.
+func cutName(s string, limit int, units func(rune) int) string {
 	ext := path.Ext(s)
-	if len(ext) > 20 {
+	if len(ext) > 20 || !isPlain(ext) {
 		ext = ""
 	}
-	n := maxFileName - len(ext)
-	for n > 0 && !utf8.RuneStart(s[n]) {
-		n--
+	n, cut := len(ext), -1
+	stem := s[:len(s)-len(ext)]
+	for i, r := range stem {
+		if n += units(r); n > limit {
+			cut = i
+			break
+		}
 	}
-	return strings.TrimRight(s[:n], ". ") + ext
+	if cut < 0 {
+		return s
+	}
+	return strings.TrimRight(stem[:cut], ". ") + ext
 }
 
 // isDeviceName: names that Windows reserves, with any extension.

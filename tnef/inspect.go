@@ -273,7 +273,7 @@ type extractor struct {
 }
 
 func (x *extractor) add(name string, data []byte) {
-	x.files = append(x.files, ExtractedFile{Name: x.names.add(name), Data: data})
+	x.files = append(x.files, ExtractedFile{Name: x.names.add(cutName(name, maxNameOctets, utf8.RuneLen)), Data: data})
 }
 
 // message lists the files of m. Messages attached to m are given as mails only at the top: what is attached to those is inside.

@@ -179,9 +179,13 @@ func TestHidden(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := tneftest.Stream{Codepage: 1252, Props: []mapi.Property{textProp}, Attachments: []tneftest.Attachment{tt.file}}
-			p, _, r := convert(t, tneftest.Wrap(header, plainBody, s.Bytes()))
+			p, out, r := convert(t, tneftest.Wrap(header+"X-MS-Has-Attach: yes\r\n", plainBody, s.Bytes()))
 			if p.shape() != tt.shape || (len(r.Warnings) > 0) != tt.warns {
 				t.Errorf("%s, %q", p.shape(), r.Warnings)
+			}
+			listed := tt.name == "message" // which would be shown
+			if strings.Contains(out, "Content-Disposition: attachment") != listed || strings.Contains(out, "X-MS-Has-Attach: yes") != listed {
+				t.Error(out)
 			}
 		})
 	}

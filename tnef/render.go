@@ -137,12 +137,20 @@ func (b *builder) attachments(m *Message, c *content, result *rtf.Result) {
 			c.related = append(c.related, e)
 		case m.Attachments[i].Hidden() && m.ClassIs("IPM.TaskRequest") && m.Attachments[i].Message != nil: // its task, which the class's rule reads
 		case b.isFile(m.Attachments[i], i):
+			if m.Attachments[i].Hidden() && !isShown(e.mediaType) {
+				e.disposition = "inline" // RFC 2183 2.1, 2.2: what is not listed as an attachment
+			}
 			c.attachments = append(c.attachments, e)
 		case strings.HasPrefix(e.mediaType, "image/") && !isContactPhoto(m.Attachments[i]):
 			b.warn("hidden picture %q, which the body does not show, is left out", e.name)
 		}
 	}
 	c.html = replaceCIDs(c.html, renamed)
+}
+
+// isShown tells of a type that programs show in the message when it is inline.
+func isShown(mediaType string) bool {
+	return strings.HasPrefix(mediaType, "text/") || strings.HasPrefix(mediaType, "image/") || mediaType == "message/rfc822"
 }
 
 // isException tells whether an attachment is the message of a modified instance of a series.
@@ -166,7 +174,7 @@ func (b *builder) exceptionFiles(m *Message, c *content) {
 
 // isFile tells whether an attachment is a file of its own, which must not get lost. One that its sender's program keeps from view
 // (PidTagAttachmentHidden) is none if it is a picture, which the body showed, or the exception of a meeting; anything else is a file, whatever
-// the flag says.
+// the flag says: it is kept, as a part that is not listed as an attachment.
 func (b *builder) isFile(a *Attachment, index int) bool {
 	switch {
 	case a.IsException():
@@ -519,7 +527,7 @@ func references(doc string) refSet {
 func cidToken(doc string, colon int) string {
 	s := doc[colon+1:]
 	if start := colon - len("cid"); start > 0 && (doc[start-1] == '"' || doc[start-1] == '\'') {
-		if end := strings.IndexByte(s[:min(len(s), maxURL)], doc[start-1]); end >= 0 && strings.IndexAny(s[:end], "<>\r\n\t") < 0 {
+		if end := strings.IndexByte(s[:min(len(s), maxURL)], doc[start-1]); end >= 0 && !strings.ContainsAny(s[:end], "<>\r\n\t") {
 			return s[:end]
 		}
 	}

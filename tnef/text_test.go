@@ -150,6 +150,36 @@ func TestBodyCodePages(t *testing.T) {
 	}
 }
 
+// A name longer than Windows allows is cut, and in a file system further, where octets count.
+func TestLongFileNames(t *testing.T) {
+	for _, tt := range []struct{ name, converted, extracted string }{
+		{strings.Repeat("a", 300) + ".pdf", strings.Repeat("a", 251) + ".pdf", strings.Repeat("a", 244) + ".pdf"},
+		{strings.Repeat("四", 300) + ".xlsx", strings.Repeat("四", 250) + ".xlsx", strings.Repeat("四", 81) + ".xlsx"},
+		{strings.Repeat("😀", 300) + ".png", strings.Repeat("😀", 125) + ".png", strings.Repeat("😀", 61) + ".png"},
+		{strings.Repeat("a", 260) + ". .txt", strings.Repeat("a", 251) + ".txt", strings.Repeat("a", 244) + ".txt"},
+	} {
+		s := tneftest.Stream{Codepage: 1252, Props: []mapi.Property{textProp}, Attachments: []tneftest.Attachment{{Data: []byte("x"), Props: []mapi.Property{tneftest.Text(mapi.TagAttachLongFilename, tt.name)}}}}
+		p, _, _ := convert(t, tneftest.Wrap(header, "", s.Bytes()))
+		if got := p.Children[1].Name; got != tt.converted {
+			t.Errorf("%q, want %q", got, tt.converted)
+		}
+		if files, err := tnef.Extract(s.Bytes(), nil); err != nil || len(files) != 1 || files[0].Name != tt.extracted {
+			t.Errorf("extracted %+v %v, want %s", files, err, tt.extracted)
+		}
+	}
+}
+
+// An attached message that does not tell its code page has that of the message around it.
+func TestCodePageOfAttachedMessages(t *testing.T) {
+	inner := &tneftest.Stream{Props: []mapi.Property{tneftest.Raw8(mapi.TagSubject, tneftest.Encode(1251, "Отчёт")), tneftest.Raw8(mapi.TagBody, tneftest.Encode(1251, "за квартал"))}}
+	s := tneftest.Stream{Codepage: 1251, Props: []mapi.Property{textProp}, Attachments: []tneftest.Attachment{{Message: inner, Props: []mapi.Property{tneftest.Long(mapi.TagAttachMethod, 5)}},
+		{Title: "отчёт.txt", Data: []byte("x")}}}
+	m := decode(t, s)
+	if got := m.Attachments[0].Message; got.Props.Text(mapi.TagSubject) != "Отчёт" || got.Codepage != 1251 || m.Attachments[1].RawName() != "отчёт.txt" {
+		t.Errorf("%d %q", got.Codepage, got.Props.Text(mapi.TagSubject))
+	}
+}
+
 // RFC 5322 has no NUL, and programs stop reading at one.
 func TestNULInBodies(t *testing.T) {
 	s := tneftest.Stream{Codepage: 1252, Props: []mapi.Property{tneftest.Text(mapi.TagBody, "one\x00two"), tneftest.Binary(mapi.TagHTML, []byte("<p>one\x00two</p>"))}}
@@ -202,7 +232,6 @@ func TestNativeBody(t *testing.T) {
 
 func TestFileNames(t *testing.T) {
 	text := func(id mapi.ID, s string) mapi.Property { return tneftest.Text(id, s) }
-	long := strings.Repeat("a", 300)
 	tests := []struct {
 		name  string
 		title string
@@ -221,7 +250,7 @@ func TestFileNames(t *testing.T) {
 		{"device", "con.txt", nil, "_con.txt"},
 		{"port", "COM1", nil, "_COM1"},
 		{"ends with dots and spaces", "x.txt. .", nil, "x.txt"},
-		{"too long", long + ".pdf", nil, long[:196] + ".pdf"},
+		{"long in octets", "", []mapi.Property{text(mapi.TagAttachLongFilename, strings.Repeat("四", 75)+".xlsx")}, strings.Repeat("四", 75) + ".xlsx"},
 		{"none", "", []mapi.Property{text(mapi.TagAttachMimeTag, "image/png")}, "attachment1.png"},
 		{"extension only", "", []mapi.Property{text(mapi.TagAttachExtension, ".xyz")}, "attachment1.xyz"},
 		{"quotes", "", []mapi.Property{text(mapi.TagAttachLongFilename, `it's 100%; done.txt`)}, `it's 100%; done.txt`},
