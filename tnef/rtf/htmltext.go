@@ -424,28 +424,48 @@ func (w *textWriter) label(s string) {
 // write appends text. Outside pre, blanks are joined; no-break spaces count as
 // characters, and are written as blanks.
 func (w *textWriter) write(s string, pre bool) {
-	for _, r := range s {
-		switch {
-		case r == '\u00A0', pre && r == ' ':
-			w.hardBlank(' ')
-		case pre && r == '\t':
-			w.hardBlank('\t')
-		case pre && (r == '\r' || r == '\n'):
-			if r == '\r' || !w.cr {
-				w.newline()
-			}
-		case r == '\r':
-			w.blank = w.blank || w.line
-		case !pre && (r == ' ' || r == '\n' || r == '\t' || r == '\f'):
-			w.blank = w.blank || w.line
-		case r == '\u00AD' || r == '\u200B' || r == '\uFEFF' || unicode.IsControl(r):
-		default:
-			w.put(r)
+	for i := 0; i < len(s) && !w.full(); {
+		if n := visible(s[i:min(len(s), i+max(1, w.limit-w.out.len()))]); n > 0 {
+			w.put(s[i : i+n])
+			w.cr = false
+			i += n
+			continue
 		}
+		r, size := utf8.DecodeRuneInString(s[i:])
+		w.character(r, pre)
 		w.cr = r == '\r'
-		if w.full() {
-			return
+		i += size
+	}
+}
+
+// visible is how many characters of US-ASCII that can be seen s begins with.
+func visible(s string) int {
+	for i := range len(s) {
+		if s[i] <= ' ' || s[i] >= 0x7f {
+			return i
 		}
+	}
+	return len(s)
+}
+
+// character writes one of the others.
+func (w *textWriter) character(r rune, pre bool) {
+	switch {
+	case r == '\u00A0', pre && r == ' ':
+		w.hardBlank(' ')
+	case pre && r == '\t':
+		w.hardBlank('\t')
+	case pre && (r == '\r' || r == '\n'):
+		if r == '\r' || !w.cr {
+			w.newline()
+		}
+	case r == '\r':
+		w.blank = w.blank || w.line
+	case !pre && (r == ' ' || r == '\n' || r == '\t' || r == '\f'):
+		w.blank = w.blank || w.line
+	case r == '\u00AD' || r == '\u200B' || r == '\uFEFF' || unicode.IsControl(r):
+	default:
+		w.put(string(r))
 	}
 }
 
@@ -481,17 +501,18 @@ func (w *textWriter) softBlank() {
 	w.blank = false
 }
 
-func (w *textWriter) put(r rune) {
+// put writes characters that can be seen.
+func (w *textWriter) put(s string) {
 	w.begin()
 	w.softBlank()
-	var char [utf8.UTFMax]byte
-	c := utf8.AppendRune(char[:0], r)
 	if w.inLink && len(w.link) < maxLinkText {
-		w.link = append(append(w.link, w.space...), c...)
+		w.link = append(append(w.link, w.space...), s[:min(len(s), maxLinkText)]...)
 	}
-	w.out.copy(w.space)
-	w.out.copy(c)
-	w.space = w.space[:0]
+	if len(w.space) > 0 {
+		w.out.copy(w.space)
+		w.space = w.space[:0]
+	}
+	w.out.copyString(s)
 	w.end = w.out.len()
 }
 

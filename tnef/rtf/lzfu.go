@@ -221,7 +221,10 @@ groups:
 
 // drain reads to the end of the tokens, for the sake of total and ended.
 func (z *inflater) drain() {
-	buf := newWindow(windowSize)
+	if z.done() {
+		return
+	}
+	buf := newWindow(min(windowSize, z.rest()))
 	for !z.done() {
 		// What the tokens say does not matter any more, only how much it is.
 		buf = z.inflate(buf[:dictSize])

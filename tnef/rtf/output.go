@@ -48,9 +48,21 @@ func (o *output) copy(p []byte) {
 		if len(o.buf) == cap(o.buf) {
 			o.next()
 		}
-		n := min(len(p), cap(o.buf)-len(o.buf))
-		o.buf = append(o.buf, p[:n]...)
+		n := copy(o.buf[len(o.buf):cap(o.buf)], p)
+		o.buf = o.buf[:len(o.buf)+n] // not append, which costs a write barrier while the collector runs
 		p = p[n:]
+	}
+}
+
+// copyString is copy for a string.
+func (o *output) copyString(s string) {
+	for len(s) > 0 {
+		if len(o.buf) == cap(o.buf) {
+			o.next()
+		}
+		n := copy(o.buf[len(o.buf):cap(o.buf)], s)
+		o.buf = o.buf[:len(o.buf)+n]
+		s = s[n:]
 	}
 }
 
