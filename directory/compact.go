@@ -78,18 +78,28 @@ func (e *editor) empty(chunk int, moves *int) bool {
 func (e *editor) compact() {
 	var room arena
 	ids := e.ids.paged.edit()
-	for loc, rec := range e.arena.records() {
-		mark := ids.at(rec.id()) & phantomBit
-		if e.ids.at(rec.id())&^phantomBit != loc {
-			continue
+	// While a view is built nobody else has its chunks. That the copy has room must be certain then: it may need more chunks, though not twice as many, since where records
+	// do not fit into the rest of a chunk it begins another one.
+	free := e.bulk && len(e.arena.chunks) < maxChunks/4
+	for i := range e.arena.chunks {
+		for loc, rec := range e.arena.chunkRecords(i) {
+			mark := ids.at(rec.id()) & phantomBit
+			if e.ids.at(rec.id())&^phantomBit != loc {
+				continue
+			}
+			fresh, b, err := room.alloc(len(rec))
+			if err != nil {
+				return
+			}
+			copy(b, rec)
+			for _, id := range rec.numbers(&e.v) {
+				ids.set(id, fresh|mark)
+			}
 		}
-		fresh, b, err := room.alloc(len(rec))
-		if err != nil {
-			return
-		}
-		copy(b, rec)
-		for _, id := range rec.numbers(&e.v) {
-			ids.set(id, fresh|mark)
+		if free && e.arena.chunks[i].mem != nil {
+			mem := e.arena.chunks[i].mem
+			e.arena.drop(i)
+			mem.free()
 		}
 	}
 	e.arena, e.ids = room, ids

@@ -1,7 +1,7 @@
 // Package directory is the gateway's picture of Active Directory: who exists, with which addresses, and what the directory says of
 // where each mailbox lives.
 //
-// A [View] is immutable and compact: a million objects with three addresses each fit in about 200 MB, and a lookup is one hash and two
+// A [View] is immutable and compact: a million objects with three addresses each fit in about 260 MB, and a lookup is one hash and two
 // memory accesses. It comes from a [Builder], from LDIF ([ReadLDIF]) or from a snapshot on disk ([ReadSnapshot]), and
 // [View.Apply] makes a changed view of it that shares nearly all of its memory, so that one change costs microseconds at any size.
 //

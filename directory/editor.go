@@ -3,6 +3,7 @@ package directory
 import (
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"slices"
 )
 
@@ -338,6 +339,7 @@ func (b *Builder) Warn(w Warning) {
 func (b *Builder) Build() *View {
 	e := b.e
 	b.e = nil
+	e.forget()
 	if e.v.waste > 0 {
 		e.compact()
 	} else {
@@ -345,4 +347,14 @@ func (b *Builder) Build() *View {
 	}
 	e.containerIndex.trim()
 	return e.finish()
+}
+
+// forget gives back what was only needed while entries were added, before more is asked for.
+func (e *editor) forget() {
+	e.index = tableEdit{}
+	e.parents = nil
+	e.sync()
+	if e.arena.bytes() > largeView {
+		debug.FreeOSMemory()
+	}
 }

@@ -69,43 +69,51 @@ type pile struct {
 	n      int
 }
 
-// piles are the lists of one worker. Their memory is outside of Go's heap, and is given back as a whole.
+// piles are the lists of one worker.
 type piles struct {
 	parts [1 << partBits]pile
-	mem   []*region
-	room  []slot
+	heaps [tableGroups]heap
+}
+
+// heap is the memory of the piles of one group of shards. It is outside of Go's heap, and is given back as a whole.
+type heap struct {
+	mem  []*region
+	room []slot
 }
 
 func (p *piles) add(e slot) {
 	to := &p.parts[e>>(64-partBits)]
 	last := len(to.blocks) - 1
 	if last < 0 || len(to.blocks[last]) == cap(to.blocks[last]) {
-		to.blocks = append(to.blocks, p.block(min(1024, 16+to.n)))
+		to.blocks = append(to.blocks, p.heaps[e.group()].block(min(1024, 16+to.n)))
 		last++
 	}
 	to.blocks[last] = append(to.blocks[last], e)
 	to.n++
 }
 
-func (p *piles) block(n int) []slot {
-	if len(p.room) < n {
-		mem := newRegion(min(hugePage, 1<<15<<min(len(p.mem), 10)))
-		p.mem, p.room = append(p.mem, mem), mem.slots()
+// group is the number of the group of shards that an entry belongs to.
+func (s slot) group() int { return int(s.hash() * tableGroups >> hashBits) }
+
+func (h *heap) block(n int) []slot {
+	if len(h.room) < n {
+		mem := newScratch(1 << 12 << min(len(h.mem), 6))
+		h.mem, h.room = append(h.mem, mem), mem.slots()
 	}
-	b := p.room[:0:n]
-	p.room = p.room[n:]
+	b := h.room[:0:n]
+	h.room = h.room[n:]
 	return b
 }
 
-func (p *piles) free() {
-	for _, mem := range p.mem {
+func (h *heap) free() {
+	for _, mem := range h.mem {
 		mem.free()
 	}
-	*p = piles{}
+	*h = heap{}
 }
 
 // bulkIndex makes the index of an arena in which every record is live. It uses all processors, and is several times faster than
-// inserting one hash after another, which misses the cache each time.
+// inserting one hash after another, which misses the cache each time. What it needs beside the index shrinks as the index grows.
 func bulkIndex(v *View, a *arena) table {
 	workers := max(1, min(runtime.GOMAXPROCS(0), 8))
 	all := make([]piles, workers)
@@ -138,10 +146,12 @@ func bulkIndex(v *View, a *arena) table {
 			}
 		}
 		total.Add(int64(t.fill(g*count, count, lists)))
+		for w := range all {
+			for h := g * tableGroups / groups; h < (g+1)*tableGroups/groups; h++ {
+				all[w].heaps[h].free()
+			}
+		}
 	})
-	for w := range all {
-		all[w].free()
-	}
 	t.n = int(total.Load())
 	return t
 }

@@ -37,6 +37,20 @@ func newRegion(size int) *region {
 	return r
 }
 
+// newScratch gives size bytes of zeros for a short time, in small pages: much of it may never be written. What is small comes from Go's heap.
+func newScratch(size int) *region {
+	if size < 1<<16 {
+		return &region{b: make([]byte, size)}
+	}
+	mapped, err := syscall.Mmap(-1, 0, size, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
+	if err != nil {
+		return &region{b: make([]byte, size)}
+	}
+	r := &region{b: mapped, mapped: mapped}
+	r.cleanup = runtime.AddCleanup(r, unmap, mapped)
+	return r
+}
+
 func unmap(mapped []byte) { _ = syscall.Munmap(mapped) }
 
 // free gives the memory back at once. Nobody may read it any more.

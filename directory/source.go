@@ -174,9 +174,12 @@ func (h *holder) restore() {
 	h.log.Info("directory view from the snapshot", "objects", v.Stats().Total(), "last_read", m.LastRead)
 }
 
+// largeView is from how many bytes on it is worth the collector's time to give memory back to the system at once.
+const largeView = 16 << 20
+
 // freeMemory gives back what making a large view took, and the view before it, which together are as large as the view.
 func freeMemory(v *View) {
-	if v.Stats().Bytes > 16<<20 {
+	if v.Stats().Bytes > largeView {
 		debug.FreeOSMemory()
 	}
 }
