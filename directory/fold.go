@@ -5,6 +5,7 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+	"unsafe"
 
 	"golang.org/x/text/unicode/norm"
 )
@@ -42,6 +43,18 @@ func load8[S string | []byte](s S) uint64 {
 	_ = s[7]
 	return uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
 		uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
+}
+
+// loadAt is load8 from a place of which the caller knows that eight bytes are there.
+func loadAt(p unsafe.Pointer, at int) uint64 { return load8((*[8]byte)(unsafe.Add(p, at))[:]) }
+
+// differ is 0 when n bytes, eight at least, are the same at two places. It does not stop at the first that are not.
+func differ(a, b unsafe.Pointer, n int) uint64 {
+	x := loadAt(a, n-8) ^ loadAt(b, n-8)
+	for i := 8; i < n; i += 8 {
+		x |= loadAt(a, i-8) ^ loadAt(b, i-8)
+	}
+	return x
 }
 
 const (

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unsafe"
 )
 
 // View is a picture of the directory at one moment. It is immutable and safe for use by any number of goroutines. Its zero value holds nothing.
@@ -91,16 +92,18 @@ func (v *View) find(key Key, value string, dst []Ref) []Ref {
 // findSMTP is Find for what nearly every lookup asks for, smtp: addresses of eight bytes or more.
 //
 // What it takes is to wait for two lines of memory, one of the index and one of a record. It makes no folded copy of the value, does not take the record apart, and reads nothing
-// that would tell it where in the record to read next. That it is short and in one piece lets the processor begin the next lookup while this one waits.
+// that would tell it where in the record to read next. That it is short, in one piece, without checks of bounds that hold anyway, lets the processor begin the next lookup while
+// this one waits: that is worth a third.
 func (v *View) findSMTP(value string, dst []Ref) []Ref {
 	// The hash of what the value folds to, as seed.hash has it.
 	h, k, all := v.seed.first(len(value), uint64(classAddress)), v.seed[1], uint64(0)
+	data := unsafe.Pointer(unsafe.StringData(value))
 	for i := 8; i < len(value); i += 8 {
-		x := load8(value[i-8:])
+		x := loadAt(data, i-8)
 		all |= x
 		h = mix(h^(x|bitOfCase), k)
 	}
-	x := load8(value[len(value)-8:])
+	x := loadAt(data, len(value)-8)
 	if (all|x)&highBits != 0 || v.index.n == 0 {
 		return v.find(KeyProxy, value, dst) // not of ASCII
 	}
@@ -143,7 +146,14 @@ func (v *View) hasSMTP(s slot, value string) bool {
 	if head&0xff00ff != tagProxy|uint32(at)<<17 || !v.dict.isSMTP(head>>8&0xff) || suffix >= 0x80 { // which begins a longer number
 		return false
 	}
-	return sameText(f[3:at+3], value[:at]) && sameText(v.dict.words()[suffix].s, value[at:])
+	local, domain := f[3:at+3], v.dict.words()[suffix].s
+	if at >= 8 && len(domain) >= 8 && len(domain) == len(value)-at {
+		p := unsafe.Pointer(unsafe.StringData(value))
+		if differ(unsafe.Pointer(unsafe.SliceData(local)), p, at)|differ(unsafe.Pointer(unsafe.StringData(domain)), unsafe.Add(p, at), len(domain)) == 0 {
+			return true
+		}
+	}
+	return sameText(local, value[:at]) && sameText(domain, value[at:])
 }
 
 // ownsSMTP is owns for KeyProxy.

@@ -4,7 +4,6 @@ import (
 	"iter"
 	"strings"
 	"unicode"
-	"unicode/utf8"
 
 	"github.com/coexist-mail/coexist/tnef/rawmime"
 	"github.com/coexist-mail/coexist/tnef/rtf"
@@ -145,99 +144,4 @@ func plainWords(s string) iter.Seq[string] {
 			}
 		}
 	}
-}
-
-// appendedMax is how much of a fallback text, in octets, is looked at for what was appended to it.
-const appendedMax = 1 << 20
-
-// appended is what list servers and gateways have added at the end of a fallback text: the lines behind the text of the stream's body, if it begins with
-// that text. Programs render the same text in different ways: only letters and digits count, and what is not US-ASCII may have become a question
-// mark or a similar letter. Line ends are CRLF.
-func appended(text string, ct *content) string {
-	body := ct.text // also of a body that is HTML
-	rest, ok := behind(text, body)
-	if !ok {
-		return ""
-	}
-	if hasWords(body) { // up to the end of the line it is punctuation of the body
-		end := strings.IndexByte(rest, '\n')
-		if end < 0 || hasWords(rest[:end]) {
-			return ""
-		}
-		rest = rest[end:]
-	}
-	rest = strings.TrimSpace(rest)
-	if !hasWords(rest) {
-		return ""
-	}
-	return crlfLines(rest) + "\r\n"
-}
-
-// behind takes body off the beginning of text.
-func behind(text, body string) (rest string, ok bool) {
-	want, have := letters{s: body}, letters{s: text, marks: true}
-	for {
-		w := want.next()
-		if w < 0 {
-			return have.s, true
-		}
-		h := have.next()
-		for h == '?' && w <= unicode.MaxASCII {
-			h = have.next() // punctuation after all
-		}
-		if h < 0 || h != w && w <= unicode.MaxASCII {
-			return "", false
-		}
-	}
-}
-
-// letters reads letters and digits, in lower case, from s, which is what is left. With marks, what stands for a lost character counts as well, as '?'.
-type letters struct {
-	s     string
-	marks bool
-}
-
-// next returns -1 at the end.
-func (w *letters) next() rune {
-	for len(w.s) > 0 {
-		c := w.s[0]
-		switch {
-		case 'a' <= c && c <= 'z', '0' <= c && c <= '9', c == '?' && w.marks:
-			w.s = w.s[1:]
-			return rune(c)
-		case 'A' <= c && c <= 'Z':
-			w.s = w.s[1:]
-			return rune(c) + 'a' - 'A'
-		case c == '<' || c == '[':
-			w.s = w.s[max(1, skipReference(w.s)):]
-		case c < utf8.RuneSelf:
-			w.s = w.s[1:]
-		default:
-			r, n := utf8.DecodeRuneInString(w.s)
-			w.s = w.s[n:]
-			if r == utf8.RuneError && w.marks {
-				return '?'
-			}
-			if unicode.IsLetter(r) || unicode.IsDigit(r) {
-				return unicode.ToLower(r)
-			}
-		}
-	}
-	return -1
-}
-
-func hasWords(s string) bool { return (&letters{s: s}).next() >= 0 }
-
-// skipReference is the length of an address or a picture in brackets at the beginning of s: <https://www.contoso.com>, [cid:image001.png@01D0].
-// Not every program writes them.
-func skipReference(s string) int {
-	if s == "" || s[0] != '<' && s[0] != '[' {
-		return 0
-	}
-	// Another opening bracket ends it as well: of many in a row, each is looked at once.
-	end := 1 + strings.IndexAny(s[1:min(len(s), maxURL)], "<[>] \t\r\n")
-	if end < 1 || s[end] != '>' && s[end] != ']' || !strings.Contains(s[:end], ":") {
-		return 0
-	}
-	return end + 1
 }

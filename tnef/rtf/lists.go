@@ -3,6 +3,7 @@ package rtf
 import (
 	"strconv"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -16,18 +17,6 @@ const (
 	maxLevelText = 128
 	// maxNumber is the highest number of an item.
 	maxNumber = 1 << 30
-)
-
-// The kinds of numbers (\levelnfc) that differ from decimal ones.
-const (
-	nfcUpperRoman  = 1
-	nfcLowerRoman  = 2
-	nfcUpperLetter = 3
-	nfcLowerLetter = 4
-	nfcOrdinal     = 5
-	nfcTwoDigits   = 22
-	nfcBullet      = 23
-	nfcNone        = 255
 )
 
 // listLevel is how the items of one level of a list are numbered.
@@ -89,15 +78,40 @@ var listWords = map[string]func(x *renderer, t token){
 	"lin":        level(func(l *listLevel, t token) { l.left = int32(t.param) }),
 
 	"pn":        func(x *renderer, _ token) { x.lists.beginPn() },
-	"pnlvlblt":  level(func(l *listLevel, _ token) { l.nfc = nfcBullet }),
-	"pnlvlcont": level(func(l *listLevel, _ token) { l.nfc = nfcNone }),
-	"pncard":    level(func(l *listLevel, _ token) { l.nfc = 0 }),
-	"pndec":     level(func(l *listLevel, _ token) { l.nfc = 0 }),
-	"pnucrm":    level(func(l *listLevel, _ token) { l.nfc = nfcUpperRoman }),
-	"pnlcrm":    level(func(l *listLevel, _ token) { l.nfc = nfcLowerRoman }),
-	"pnucltr":   level(func(l *listLevel, _ token) { l.nfc = nfcUpperLetter }),
-	"pnlcltr":   level(func(l *listLevel, _ token) { l.nfc = nfcLowerLetter }),
-	"pnord":     level(func(l *listLevel, _ token) { l.nfc = nfcOrdinal }),
+	"pnlvlblt":  numbered(nfcBullet),
+	"pnlvlcont": numbered(nfcNone),
+	"pncard":    numbered(6),
+	"pndec":     numbered(0),
+	"pnucrm":    numbered(nfcUpperRoman),
+	"pnlcrm":    numbered(nfcLowerRoman),
+	"pnucltr":   numbered(nfcUpperLetter),
+	"pnlcltr":   numbered(nfcLowerLetter),
+	"pnord":     numbered(nfcOrdinal),
+	"pnordt":    numbered(7),
+	"pndbnum":   numbered(10),
+	"pndbnumd":  numbered(11),
+	"pnaiu":     numbered(12),
+	"pnaiueo":   numbered(12),
+	"pniroha":   numbered(13),
+	"pndecd":    numbered(14),
+	"pndbnuml":  numbered(16),
+	"pndbnumt":  numbered(16),
+	"pndbnumk":  numbered(17),
+	"pncnum":    numbered(18),
+	"pnaiud":    numbered(20),
+	"pnaiueod":  numbered(20),
+	"pnirohad":  numbered(21),
+	"pnganada":  numbered(24),
+	"pnchosung": numbered(25),
+	"pngbnum":   numbered(26),
+	"pngbnumd":  numbered(27),
+	"pngbnuml":  numbered(28),
+	"pngbnumk":  numbered(29),
+	"pnzodiac":  numbered(30),
+	"pnzodiacd": numbered(31),
+	"pnzodiacl": numbered(32),
+	"pnbidia":   numbered(46),
+	"pnbidib":   numbered(48),
 	"pnstart":   level(func(l *listLevel, t token) { l.start = clampNumber(t.param) }),
 	"pntxta":    func(x *renderer, _ token) { x.lists.after = true },
 	"pntxtb":    func(x *renderer, _ token) { x.lists.after = false },
@@ -109,6 +123,11 @@ func level(set func(l *listLevel, t token)) func(x *renderer, t token) {
 			set(l, t)
 		}
 	}
+}
+
+// numbered sets the kind of numbers of \pn. The kinds are those of \levelnfc.
+func numbered(nfc int) func(x *renderer, t token) {
+	return level(func(l *listLevel, _ token) { l.nfc = nfc })
 }
 
 func clampNumber(n int) int { return max(0, min(n, maxNumber)) }
@@ -335,40 +354,6 @@ func orderedKind(nfc int) (listKind, bool) {
 	return listKind{}, false
 }
 
-// writeNumber writes a number. Kinds that are not known here (those of East
-// Asia, and numbers in words) are written as decimal ones.
-func writeNumber(nfc, n int) string {
-	switch nfc {
-	case nfcNone, nfcBullet:
-		return ""
-	case nfcOrdinal:
-		return ordinal(n)
-	case nfcTwoDigits:
-		if n < 10 {
-			return "0" + strconv.Itoa(n)
-		}
-	}
-	if k, ok := orderedKind(nfc); ok {
-		return k.number(n)
-	}
-	return strconv.Itoa(n)
-}
-
-func ordinal(n int) string {
-	suffix := "th"
-	if n/10%10 != 1 {
-		switch n % 10 {
-		case 1:
-			suffix = "st"
-		case 2:
-			suffix = "nd"
-		case 3:
-			suffix = "rd"
-		}
-	}
-	return strconv.Itoa(n) + suffix
-}
-
 // itemLabel is what stands before the text of a paragraph.
 type itemLabel struct {
 	text   string
@@ -393,6 +378,11 @@ func (x *renderer) takeLabel(p *paraFormat) (itemLabel, bool) {
 				label.kind, label.number = kind, letterValue(strings.Trim(written, "().: "), label.number) // "i." after "h."
 			}
 			l.agree(o, i, label.number)
+		} else if level != nil && level.nfc != nfcBullet && level.nfc != nfcNone {
+			l.count(o, i)
+			if _, ok := orderedKind(level.nfc); !ok {
+				label.inHTML = false // "†" is a number there, no bullet
+			}
 		}
 		return label, true
 	}
@@ -469,13 +459,26 @@ func (k listKind) number(n int) string {
 	return strconv.Itoa(n)
 }
 
+// isBullet tells of one character that is no number: "o" in Courier New is one
+// of Word's, and letters of Latin-1 are some of Wingdings in another font.
+func isBullet(label string) bool {
+	r, n := utf8.DecodeRuneInString(label)
+	switch {
+	case n != len(label):
+		return false
+	case r < utf8.RuneSelf:
+		return label == "o" || !isDigit(label[0]) && !isLetter(label[0])
+	}
+	return r <= unicode.MaxLatin1 || !unicode.IsNumber(r) && !unicode.IsLetter(r)
+}
+
 // classify tells from a label what kind of list an item is of: "1.", "a)",
 // "(iv)", or a bullet. ok is false for labels that HTML lists cannot show, such
 // as "1.2".
 func classify(label string) (kind listKind, number int, ok bool) {
 	body := strings.TrimSpace(strings.TrimRight(strings.TrimLeft(label, "("), ".):"))
-	if body == "" || utf8.RuneCountInString(label) == 1 && !isDigit(label[0]) && (!isLetter(label[0]) || label == "o") {
-		return listKind{}, 0, true // a bullet; "o" in Courier New is one of Word's
+	if body == "" || isBullet(label) {
+		return listKind{}, 0, true
 	}
 	if n, err := strconv.Atoi(body); err == nil && n >= 0 && len(body) <= 9 {
 		return listKind{ordered: true, typ: '1'}, n, true
