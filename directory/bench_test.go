@@ -193,6 +193,23 @@ func BenchmarkApply(b *testing.B) {
 	}
 }
 
+// BenchmarkRebuild reads the whole again when one object in ten has changed.
+func BenchmarkRebuild(b *testing.B) {
+	n := benchSize(b)
+	v := sampleView(b, n)
+	entries := make([]Entry, n)
+	for i := range entries {
+		if entries[i] = sampleEntry(i); i%10 == 0 {
+			entries[i].DisplayName += " (changed)"
+		}
+	}
+	for b.Loop() {
+		next := mustRebuild(b, v, entries...)
+		b.ReportMetric(float64(next.Stats().Bytes)/float64(n), "bytes/object")
+	}
+	b.ReportMetric(float64(n)*float64(b.N)/b.Elapsed().Seconds(), "objects/s")
+}
+
 func BenchmarkSnapshot(b *testing.B) {
 	n := benchSize(b)
 	v := sampleView(b, n)

@@ -27,7 +27,7 @@ type MemberChange struct {
 func (v *View) Apply(d Delta) (*View, error) {
 	e := v.edit()
 	if err := e.apply(&d); err != nil {
-		e.arena.release()
+		e.abandon()
 		return nil, fmt.Errorf("applying changes to the directory view: %w", err)
 	}
 	return e.finish(), nil

@@ -21,6 +21,9 @@ type editor struct {
 	key            []byte
 	bulk           bool // only DNs and GUIDs are indexed yet
 	dropped        int  // records that were taken out
+	again          *rereading
+	from           arena // of the view that it began with
+	took           bool  // the room behind the records of from
 }
 
 // newEditor begins with nothing.
@@ -51,9 +54,17 @@ func (v *View) edit() *editor {
 		containers:     v.containers.edit(),
 		containerIndex: v.containerIndex.edit(),
 	}
+	e.from, e.took = v.arena, e.arena.tail != nil
 	e.begin()
 	e.sync()
 	return e
+}
+
+// abandon gives up the edit. What it wrote behind the records of the view that it began with is written over by the next one.
+func (e *editor) abandon() {
+	if e.took {
+		e.from.release()
+	}
 }
 
 // sync lets the methods of View see the state of the edit.
@@ -97,6 +108,7 @@ func (e *editor) container(dn string) (uint32, error) {
 		id = e.containers.add(c)
 		e.containerIndex.insert(e.containerHash(c), newPlace(id, 0))
 	}
+	e.again.place(e, id, rdn)
 	if len(e.parents) < 1<<16 {
 		e.parents[string([]byte(dn))] = id
 	}
@@ -198,7 +210,9 @@ func (e *editor) memberID(dn string) (uint32, error) {
 		return 0, err
 	}
 	if loc, ok := e.view().locateRDN(parent, rdn); ok {
-		return recordAt(e.arena.at(loc)).id(), nil
+		rec := recordAt(e.arena.at(loc))
+		e.again.name(e, rec, rdn)
+		return rec.id(), nil
 	}
 	id := e.ids.add(0)
 	e.enc.phantom(id, parent, rdn)
@@ -207,6 +221,7 @@ func (e *editor) memberID(dn string) (uint32, error) {
 		return 0, err
 	}
 	e.ids.set(id, loc|phantomBit)
+	e.again.name(e, recordAt(e.arena.at(loc)), rdn)
 	return id, nil
 }
 
@@ -292,7 +307,10 @@ func (e *editor) delete(g GUID) {
 var ErrDuplicate = errors.New("appears twice")
 
 // Builder collects entries into a view.
-type Builder struct{ e *editor }
+type Builder struct {
+	e    *editor
+	kept int // entries that were not left out
+}
 
 // NewBuilder begins an empty view.
 func NewBuilder() *Builder {
@@ -315,6 +333,10 @@ func (b *Builder) Add(ent Entry) error {
 			return err
 		}
 		ent.GUID = g
+	}
+	b.kept++
+	if b.e.again != nil {
+		return b.e.replace(&ent, kind)
 	}
 	v := b.e.view()
 	if _, ok := v.ByDN(ent.DN); ok {
@@ -339,10 +361,14 @@ func (b *Builder) Warn(w Warning) {
 func (b *Builder) Build() *View {
 	e := b.e
 	b.e = nil
-	e.forget()
-	if e.v.waste > 0 {
+	switch {
+	case e.again != nil:
+		e.sweep()
+	case e.v.waste > 0:
+		e.forget()
 		e.compact()
-	} else {
+	default:
+		e.forget()
 		e.index = bulkIndex(e.view(), &e.arena).edit()
 	}
 	e.containerIndex.trim()

@@ -262,7 +262,11 @@ func (f *FileSource) read(ctx context.Context, at time.Time) (*View, fileState, 
 
 // parse makes a view of the file, unless that seems to have been cut off since the old view was made.
 func (f *FileSource) parse(in io.Reader, old *View, state *fileState) (*View, error) {
-	view, end, err := readLDIF(in, f.path)
+	b := NewBuilder()
+	if old != nil {
+		b = old.Rebuild()
+	}
+	view, end, err := readLDIF(in, f.path, b)
 	if err != nil {
 		return nil, err
 	}

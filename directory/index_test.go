@@ -118,3 +118,39 @@ func TestScratch(t *testing.T) {
 		}
 	}
 }
+
+// TestSettledShardsAreNotCopiedAgain when a table changes on after its shards were laid out anew, and the older table stays as it was.
+func TestSettledShardsAreNotCopiedAgain(t *testing.T) {
+	const entries = 40_000
+	rng := rand.New(rand.NewPCG(9, 10))
+	first := newTable(entries * 4)
+	hashes := make([]uint32, entries)
+	for i := range hashes {
+		hashes[i] = rng.Uint32()>>(32-hashBits) | 1
+		first.insert(hashes[i], newPlace(uint32(i)+1, 0))
+	}
+	for g := range tableGroups {
+		layOut(first.group(g))
+	}
+	old, next := first.table, first.table.edit()
+	loc := func(i, round int) uint32 { return uint32(i + 1 + round*entries) }
+	for i, h := range hashes { // half of the shards
+		if h>>next.shift%2 == 0 {
+			next.replace(h, loc(i, 0), loc(i, 1))
+		}
+	}
+	for range tableGroups { // it does some groups at a time
+		next.settle()
+	}
+	for i, h := range hashes { // all
+		next.replace(h, loc(i, 1-int(h>>next.shift%2)), loc(i, 2))
+	}
+	if n := strays(next.shards); n != 0 {
+		t.Errorf("%d of %d shards are of Go's heap", n, len(next.shards))
+	}
+	for i, h := range hashes {
+		if old.seek(h, loc(i, 0)) < 0 || next.seek(h, loc(i, 2)) < 0 {
+			t.Fatalf("entry %d is not where it was put", i)
+		}
+	}
+}

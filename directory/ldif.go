@@ -42,15 +42,15 @@ const maxLine = 64 << 20
 // A file that is damaged, cut off as far as that can be seen, empty, or holds changes rather than content is refused with an [LDIFError]. An attribute that cannot be understood
 // is treated as absent and listed in [View.Warnings].
 func ReadLDIF(r io.Reader, name string) (*View, error) {
-	view, _, err := readLDIF(r, name)
+	view, _, err := readLDIF(r, name, NewBuilder())
 	return view, err
 }
 
-// readLDIF also tells how the file ends.
-func readLDIF(r io.Reader, name string) (*View, ending, error) {
+// readLDIF reads into a builder, and also tells how the file ends.
+func readLDIF(r io.Reader, name string, b *Builder) (*View, ending, error) {
 	p := newLDIFReader(r, name)
-	b := NewBuilder()
 	if err := p.read(b); err != nil {
+		b.Abandon()
 		return nil, ending{}, err
 	}
 	end := ending{dn: p.last.dn, line: p.last.line, ended: p.ended, complete: p.foot.result || p.foot.mark}
@@ -304,7 +304,7 @@ func (p *ldifReader) end(b *Builder) error {
 	case p.foot.head && !p.foot.result:
 		b.Warn(Warning{Line: p.line, Text: "ldapsearch began this file, but its closing 'result: 0 Success' is missing: is the export complete?"})
 	}
-	if b.e.view().objects == [kinds]int{} {
+	if b.kept == 0 {
 		return p.errorf(0, "%d entries, none of which can be a mail recipient; expected users, contacts or groups", p.entries)
 	}
 	return nil

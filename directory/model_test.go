@@ -135,7 +135,7 @@ func (b *books) check(t *testing.T, v *View) {
 	}
 }
 
-// TestRandomChangesAgainstMaps makes random changes, restarts from snapshots, builds of the whole and compactions, and asks for everything that ever was in between. The
+// TestRandomChangesAgainstMaps makes random changes, restarts from snapshots, reads of the whole anew or in place of the last view, and compactions, and asks for everything that ever was in between. The
 // view is large enough for most of it to be outside of Go's heap, and is changed often enough for records to be moved.
 func TestRandomChangesAgainstMaps(t *testing.T) {
 	const objects, rounds = 2500, 420
@@ -143,7 +143,7 @@ func TestRandomChangesAgainstMaps(t *testing.T) {
 	for i := range objects {
 		b.put(b.entry(i))
 	}
-	v, moved := b.build(t), 0
+	v, moved := b.build(t, NewBuilder()), 0
 	for round := range rounds {
 		d := b.change(objects)
 		next, err := v.Apply(d)
@@ -160,9 +160,12 @@ func TestRandomChangesAgainstMaps(t *testing.T) {
 			if v, _, err = readSnapshot(bytes.NewReader(file), int64(len(file))); err != nil {
 				t.Fatal(err)
 			}
-		case 40, 400:
+		case 40:
 			b.change(objects)
-			v = b.build(t)
+			v = b.build(t, NewBuilder())
+		case 50, 200, 201, 400:
+			b.change(objects)
+			v = b.build(t, v.Rebuild())
 		case 60, 410:
 			v = v.Compact()
 		}
@@ -177,9 +180,8 @@ func TestRandomChangesAgainstMaps(t *testing.T) {
 }
 
 // build makes a view of all that is in the books.
-func (b *books) build(t *testing.T) *View {
+func (b *books) build(t *testing.T, bld *Builder) *View {
 	t.Helper()
-	bld := NewBuilder()
 	for _, e := range b.entries {
 		if err := bld.Add(e); err != nil {
 			t.Fatal(err)

@@ -275,6 +275,9 @@ func (t *tableEdit) settle() {
 		}
 		if strays(shards) > len(shards)/4 {
 			layOut(shards)
+			for i := range shards {
+				t.owned[g*len(shards)+i] = true
+			}
 			budget--
 		}
 	}

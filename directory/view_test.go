@@ -398,7 +398,7 @@ func testTable(t *testing.T, mask uint32) {
 			t.Fatalf("%d slots are taken, want %d", n, len(model))
 		}
 	}
-	for step := range 40_000 {
+	for step := range 15_000 {
 		k := key{rng.Uint32()&mask | ^mask&(1<<hashBits-1), rng.Uint32N(50) + 1}
 		switch step % 6 {
 		case 2, 4:
