@@ -455,6 +455,18 @@ func (v *View) All() iter.Seq[Ref] {
 	}
 }
 
+// Groups yields the groups of the view in no particular order.
+func (v *View) Groups() iter.Seq[Ref] {
+	return func(yield func(Ref) bool) {
+		for loc, rec := range v.arena.records() {
+			if rec.kind() == Group && v.isLive(loc, rec) && !yield(Ref(loc)) {
+				break
+			}
+		}
+		runtime.KeepAlive(v)
+	}
+}
+
 // Stats counts what the view holds.
 func (v *View) Stats() Stats {
 	bytes := v.arena.bytes() + v.index.bytes() + v.containerIndex.bytes()

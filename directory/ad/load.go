@@ -31,6 +31,9 @@ func (s *Source) load(ctx context.Context) error {
 	s.draft, s.st, s.recheck = v, st, map[directory.GUID]bool{}
 	err = s.follow(ctx)
 	v, s.draft = s.draft, nil
+	if err == nil {
+		v, err = s.kept(s.View(), v)
+	}
 	if err != nil {
 		s.st, s.recheck = before, recheck
 		return err

@@ -27,11 +27,11 @@ const (
 	recipientFilter = "(objectClass=user)(objectClass=contact)(objectClass=group)(objectClass=publicFolder)(objectClass=msExchDynamicDistributionList)(proxyAddresses=*)(mail=*)"
 	noComputers     = "(!(objectClass=computer))"
 	recipients      = "(&(|" + recipientFilter + ")" + noComputers + ")"
-	loaded          = "(&(|" + recipientFilter + "(objectClass=organizationalUnit)(objectClass=container)(objectClass=builtinDomain))" + noComputers + ")"
+	loaded          = "(&(|" + recipientFilter + "(objectClass=organizationalUnit)(objectClass=container)(objectClass=builtinDomain)(objectClass=organization)(objectClass=country)(objectClass=locality)(objectClass=lostAndFound))" + noComputers + ")"
 )
 
 // containerClasses are those that recipients mostly lie below, in lower case.
-var containerClasses = []string{"organizationalunit", "container", "builtindomain"}
+var containerClasses = []string{"organizationalunit", "container", "builtindomain", "organization", "country", "locality", "lostandfound"}
 
 // isContainer tells whether an entry is a container whose renaming moves what lies below it.
 func isContainer(e *ldap.Entry) bool {

@@ -813,6 +813,129 @@ func TestMovedDuringLoad(t *testing.T) {
 	}
 }
 
+// An address goes to somebody else, and a group gets another member, while changes of the first one are read: in the directory there is an owner at every moment, and so in every view.
+func TestNobodyLosesAnAddress(t *testing.T) {
+	const address = "u1@contoso.com"
+	without := func(i int) []string { return []string{fmt.Sprintf("SMTP:user%d@contoso.com", i)} }
+	with := func(i int) []string { return append(without(i), "smtp:"+address) }
+	fresh := "CN=New,OU=Sales," + root
+	team := "CN=Team,OU=Groups," + root
+	for _, tt := range []struct {
+		name   string
+		change func(*adtest.Store)
+		want   func(*directory.View) string
+	}{
+		{"to another object", func(s *adtest.Store) {
+			s.Set(userDN(2), "proxyAddresses", with(2)...)
+			s.Set(userDN(1), "proxyAddresses", without(1)...)
+		}, owner(address, userDN(2))},
+		{"as the mail of another object", func(s *adtest.Store) {
+			s.Set(userDN(2), "mail", address)
+			s.Set(userDN(1), "proxyAddresses", without(1)...)
+		}, func(v *directory.View) string {
+			if n := len(v.Find(directory.KeyMail, address, nil)); n != 1 {
+				return fmt.Sprintf("%d owners", n)
+			}
+			return ""
+		}},
+		{"to a new object", func(s *adtest.Store) {
+			s.Add(fresh, adtest.Attributes{"objectClass": {"top", "contact"}, "proxyAddresses": {"SMTP:" + address}})
+			s.Delete(userDN(1))
+		}, owner(address, fresh)},
+		{"one after another", func(s *adtest.Store) {
+			s.Set(userDN(2), "proxyAddresses", append(with(2), "smtp:u2@contoso.com")...)
+			s.Set(userDN(1), "proxyAddresses", without(1)...)
+			s.Set(userDN(3), "proxyAddresses", append(without(3), "smtp:u3@contoso.com", "smtp:u2@contoso.com")...)
+			s.Set(userDN(2), "proxyAddresses", with(2)...)
+		}, all(owner(address, userDN(2)), owner("u2@contoso.com", userDN(3)))},
+		{"member of a group", func(s *adtest.Store) {
+			s.Add(fresh, adtest.Attributes{"objectClass": {"top", "contact"}, "proxyAddresses": {"SMTP:" + address}})
+			s.Member(team, fresh, true)
+			s.Delete(userDN(1))
+		}, all(owner(address, fresh), members(team, fresh))},
+	} {
+		for _, m := range []struct {
+			name   string
+			faults func(*adtest.Faults)
+			page   int // in which objects are read
+		}{
+			{"dirsync", func(*adtest.Faults) {}, 1},
+			{"usn", func(f *adtest.Faults) { f.DirSync = adtest.NoDirSync }, 2},
+			{"usn-reconcile", func(f *adtest.Faults) { f.DirSync, f.HideDeleted = adtest.NoDirSync, true }, 2},
+		} {
+			t.Run(tt.name+"/"+m.name, func(t *testing.T) {
+				store := company(30)
+				store.Add(team, adtest.Attributes{"objectClass": {"top", "group"}, "mail": {"team@contoso.com"}, "member": {userDN(1)}})
+				store.Add("CN=Gone,OU=Sales,"+root, userAttributes(99))
+				server := adtest.NewServer(t, store, nil)
+				server.Fail(m.faults)
+				s := source(t, config(t, server))
+				refresh(t, s)
+				store.Delete("CN=Gone,OU=Sales," + root) // a tombstone, that tells whether they are seen
+				refresh(t, s)
+				refresh(t, s)
+				check(t, s, "before", owner(address, userDN(1)), members(team, userDN(1)))
+				store.Set(userDN(1), "displayName", "Somebody")
+				store.Set(userDN(3), "displayName", "Somebody")
+				changed := false
+				server.Fail(func(f *adtest.Faults) {
+					m.faults(f)
+					f.AtPage = func(page int) {
+						if page == m.page && !changed {
+							changed = true
+							tt.change(store)
+						}
+					}
+				})
+				watch := s.Changed()
+				done := make(chan error, 1)
+				go func() { done <- s.Refresh(t.Context()) }()
+				<-watch
+				check(t, s, "the first view after it", tt.want)
+				if err := <-done; err != nil {
+					t.Fatal(err)
+				}
+				refresh(t, s)
+				check(t, s, "afterwards", tt.want)
+				if !changed {
+					t.Error("nothing was changed in between")
+				}
+			})
+		}
+	}
+}
+
+// What was loaded anew lacks nobody who has an address of the view that it replaces.
+func TestLoadedWithOwners(t *testing.T) {
+	store := company(30)
+	team := "CN=Team,OU=Groups," + root
+	store.Add(team, adtest.Attributes{"objectClass": {"top", "group"}, "mail": {"team@contoso.com"}, "member": {userDN(5)}})
+	s := source(t, config(t, adtest.NewServer(t, store, nil)))
+	refresh(t, s)
+	old := s.View()
+	var d directory.Delta
+	for _, i := range []int{1, 5} { // as if the load had come before or after them
+		r := old.Find(directory.KeyProxy, fmt.Sprintf("u%d@contoso.com", i), nil)[0]
+		d.Deletes = append(d.Deletes, old.GUID(r))
+	}
+	v, err := old.Apply(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	store.Set(userDN(2), "proxyAddresses", "SMTP:user2@contoso.com", "smtp:u1@contoso.com")
+	store.Set(userDN(1), "proxyAddresses", "SMTP:user1@contoso.com")
+	if err := s.take(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	defer s.give()
+	if v, err = s.kept(old, v); err != nil {
+		t.Fatal(err)
+	}
+	if why := all(total(32), owner("u1@contoso.com", userDN(2)), owner("u5@contoso.com", userDN(5)), members(team, userDN(5)))(v); why != "" {
+		t.Error(why)
+	}
+}
+
 // In a directory in which nobody was ever deleted the container of deleted objects tells whether the account would see them; all objects are compared until one was seen.
 func TestNobodyWasDeleted(t *testing.T) {
 	for _, c := range []struct {

@@ -58,7 +58,15 @@ func (s *Source) settleSome(ctx context.Context, n *notice, guids []directory.GU
 		return err
 	}
 	c.memberChanges()
-	return c.apply()
+	v, err := c.changed()
+	if err == nil {
+		v, err = c.withOwners(v)
+	}
+	if err != nil {
+		return err
+	}
+	c.publish(v)
+	return nil
 }
 
 // change is a change of the view in the making.
@@ -74,6 +82,7 @@ type change struct {
 	moved []directory.Move
 	newly []newMember // groups that have them are told of them
 	d     directory.Delta
+	done  []directory.Delta // what was applied
 }
 
 // newMember is an object that came into the view, or left it for a place below no base, with the groups that it says it is in.
@@ -100,7 +109,7 @@ func (c *change) where([]directory.GUID) error {
 func (c *change) read(guids []directory.GUID) error {
 	for _, p := range c.next.Partitions {
 		for some := range slices.Chunk(guids, guidsPerSearch) {
-			err := c.s.link.pages(p.NC, guidFilter(some), append([]string{"memberOf"}, attributes...), nil, c.find)
+			err := c.s.link.pages(p.NC, guidFilter(some), append([]string{"memberOf"}, attributes...), nil, c.sort)
 			if err != nil {
 				return err
 			}
@@ -109,8 +118,8 @@ func (c *change) read(guids []directory.GUID) error {
 	return nil
 }
 
-// find notes objects by whether they lie below a base.
-func (c *change) find(entries []*ldap.Entry) error {
+// sort notes objects by whether they lie below a base.
+func (c *change) sort(entries []*ldap.Entry) error {
 	for _, e := range entries {
 		g, ok := guidOf(e)
 		switch {
@@ -318,46 +327,62 @@ func (c *change) join(v *directory.View) (*directory.View, error) {
 	return v.Apply(d)
 }
 
-// apply puts the changed view in place.
-func (c *change) apply() error {
-	s := c.s
+// changed gives the view with the changes so far; the one before if there are none.
+func (c *change) changed() (*directory.View, error) {
 	c.d.Moves = orderMoves(c.moved)
 	if len(c.d.Moves)+len(c.d.Deletes)+len(c.d.Upserts)+len(c.d.Members) == 0 {
-		s.commit(nil, *c.next)
-		return nil
+		return c.v, nil
 	}
 	v, err := c.v.Apply(c.d)
 	if err == nil {
 		v, err = c.join(v)
 	}
 	if err != nil {
-		return stale{err.Error()}
+		return nil, stale{err.Error()}
+	}
+	c.done = append(c.done, c.d)
+	return v, nil
+}
+
+// publish puts a changed view in place, and takes the state.
+func (c *change) publish(v *directory.View) {
+	s := c.s
+	if len(c.done) == 0 {
+		s.commit(nil, *c.next)
+		return
 	}
 	if v.Wasteful() {
 		v = v.Compact()
 	}
 	s.commit(v, *c.next)
-	for _, g := range c.d.Deletes {
+	for i := range c.done {
+		c.note(v, &c.done[i])
+	}
+}
+
+// note keeps account of what was applied.
+func (c *change) note(v *directory.View, d *directory.Delta) {
+	s := c.s
+	for _, g := range d.Deletes {
 		delete(s.held, g)
 	}
-	for _, u := range c.d.Upserts {
+	for _, u := range d.Upserts {
 		delete(s.held, u.GUID)
 	}
-	s.cfg.Log.Debug("directory changed", "objects", len(c.d.Upserts), "deleted", len(c.d.Deletes), "moves", len(c.d.Moves), "groups", len(c.d.Members))
-	for _, u := range c.d.Upserts {
+	s.cfg.Log.Debug("directory changed", "objects", len(d.Upserts), "deleted", len(d.Deletes), "moves", len(d.Moves), "groups", len(d.Members))
+	for _, u := range d.Upserts {
 		if lag := s.link.dc.Time.Sub(u.Changed); !u.Changed.IsZero() && lag >= 0 {
 			s.keep.Lag(lag)
 		}
 	}
 	// A member that is not known under the name that was told may have been renamed since.
-	for _, m := range c.d.Members {
+	for _, m := range d.Members {
 		for _, dn := range append(slices.Clone(m.Add), m.Remove...) {
 			if _, ok := v.ByDN(dn); !ok {
 				s.recheck[m.Group] = true
 			}
 		}
 	}
-	return nil
 }
 
 // orderMoves makes moves that can be applied one after another, whatever the names that are freed and taken: each goes to a place of its own first, the deepest first, and
