@@ -64,9 +64,9 @@ func explainDial(err error) error {
 	var invalid x509.CertificateInvalidError
 	var record tls.RecordHeaderError
 	switch {
-	case errors.As(err, &unknown):
+	case errors.As(err, &unknown), strings.Contains(err.Error(), "x509: certificate signed by unknown authority"): // StartTLS of the library keeps the text only
 		return fmt.Errorf("its certificate is not from an authority that is trusted: set ca_file to the authority of the domain controllers (%w)", err)
-	case errors.As(err, &host):
+	case errors.As(err, &host), strings.Contains(err.Error(), "x509: certificate is valid for "):
 		return fmt.Errorf("its certificate is for another name: use the name of the certificate in url (%w)", err)
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
 		return fmt.Errorf("its certificate has expired or is not valid yet: renew it, or check the clock (%w)", err)

@@ -40,7 +40,7 @@ func (s *Source) follow(ctx context.Context) error {
 		n.seen[g], n.full[g] = true, true
 	}
 	for _, g := range s.overdue() {
-		n.seen[g] = true
+		n.seen[g], n.full[g] = true, true
 	}
 	next, err := s.hear(n)
 	if err != nil {
@@ -63,9 +63,14 @@ func (s *Source) hear(n *notice) (state, error) {
 		var err error
 		switch {
 		case s.st.Method.dirsync():
-			p.Cookie, err = s.link.dirSync(p.NC, s.st.Method, p.Cookie, n.incremental, nil)
-			if err != nil && refused(err) {
+			var silent bool
+			p.Cookie, silent, err = s.link.askDirSync(p.NC, s.st.Method, p.Cookie, n)
+			switch {
+			case err == nil:
+			case refused(err):
 				return next, stale{fmt.Sprintf("the cookie of DirSync was refused: %v", err)}
+			case silent:
+				s.unanswered(err)
 			}
 		case s.link.dc.USN > s.st.USN:
 			err = s.link.since(p.NC, s.st.USN, s.st.Deletions, n)
@@ -77,6 +82,28 @@ func (s *Source) hear(n *notice) (state, error) {
 	next.USN = s.link.dc.USN
 	next.Proved = next.Proved || next.Deletions && len(n.deleted) > 0
 	return next, nil
+}
+
+// askDirSync is dirSync for changes, with a short time limit for the answers; silent tells whether that was over.
+func (l *link) askDirSync(nc string, m Method, cookie []byte, n *notice) (next []byte, silent bool, err error) {
+	limit := min(l.timeout, shortTimeout)
+	l.conn.SetTimeout(limit)
+	defer l.conn.SetTimeout(l.timeout)
+	heard := time.Now()
+	next, err = l.dirSync(nc, m, cookie, n.incremental, func(int) error { heard = time.Now(); return nil })
+	return next, err != nil && time.Since(heard) >= limit, err
+}
+
+// unanswered goes back to following by number when DirSync is not answered any more: something that swallows it may have come in between.
+func (s *Source) unanswered(err error) {
+	s.cfg.Log.Warn("DirSync is not answered any more: changes are seen without it, and it is tried again later", "method", s.st.Method, "after", silentPause, "error", err)
+	s.silent[s.st.Method] = time.Now()
+	s.st.Method = USNReconcile
+	s.st.Partitions = slices.Clone(s.st.Partitions)
+	for i := range s.st.Partitions {
+		s.st.Partitions[i].Cookie = nil
+	}
+	s.compare = true
 }
 
 // since notes what has an uSNChanged above a number. It is an attribute of each domain controller's own.

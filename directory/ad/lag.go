@@ -2,6 +2,7 @@ package ad
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -15,8 +16,8 @@ import (
 // (replInterval of a siteLink).
 const replicationLag = 15 * time.Minute
 
-// carry takes objects of the view into one that was loaded from another domain controller, if they were new or moved a short time ago and that one knows nothing of them: they have not been
-// replicated to it yet. They are held until it must have them. Without that, people would be unknown for some minutes after a domain controller failed.
+// carry takes objects of the view into one that was loaded from another domain controller, if they were new, moved or changed a short time ago and that one knows nothing of it: they have not been
+// replicated to it yet. They are held until it must have them. Without that, people would be unknown, or be where they were before, for some minutes after a domain controller failed.
 func (s *Source) carry(v *directory.View, st *state) (*directory.View, error) {
 	old := s.View()
 	if old == nil || s.st.Service == "" || s.st.Service == st.Service {
@@ -27,6 +28,7 @@ func (s *Source) carry(v *directory.View, st *state) (*directory.View, error) {
 	if err := s.link.forget(late, st.Partitions); err != nil {
 		return nil, err
 	}
+	maps.Copy(late, s.outdated(old, v))
 	s.held = late
 	if len(late) == 0 {
 		return v, nil
@@ -59,6 +61,24 @@ func (s *Source) late(old, v *directory.View) map[directory.GUID]time.Time {
 		}
 	}
 	return late
+}
+
+// outdated gives the objects that v has as they were before their last change in the view. whenChanged is when a domain controller wrote, of itself or by replication: one that has all that another has
+// has no earlier time ([MS-ADTS] 3.1.1.1.5).
+func (s *Source) outdated(old, v *directory.View) map[directory.GUID]time.Time {
+	now := s.cfg.Now()
+	found := map[directory.GUID]time.Time{}
+	for r := range old.All() {
+		until := old.WhenChanged(r).Add(replicationLag)
+		if !until.After(now) {
+			continue
+		}
+		g := old.GUID(r)
+		if fresh, there := v.ByGUID(g); there && v.WhenChanged(fresh).Before(old.WhenChanged(r)) {
+			found[g] = until
+		}
+	}
+	return found
 }
 
 // replaced tells whether another object has the name or an address of one by now.

@@ -28,9 +28,9 @@ func (s *Source) load(ctx context.Context) error {
 		return err
 	}
 	before, recheck := s.st, s.recheck
-	s.draft, s.st, s.recheck = v, st, map[directory.GUID]bool{}
+	s.draft, s.loading, s.st, s.recheck = v, true, st, map[directory.GUID]bool{}
 	err = s.follow(ctx)
-	v, s.draft = s.draft, nil
+	v, s.draft, s.loading = s.draft, nil, false
 	if err == nil {
 		v, err = s.kept(s.View(), v)
 	}
@@ -162,7 +162,13 @@ func (s *Source) believe(v *directory.View) error {
 	if total == 0 {
 		return fmt.Errorf("%w: no user, contact or group is visible below %q: check base_dn and the rights of the account", errUnbelieved, s.cfg.BaseDNs)
 	}
+	if st := v.Stats(); st.Addresses == 0 && st.Objects[directory.User]+st.Objects[directory.Contact] >= shrinkFrom && s.View() == nil {
+		return fmt.Errorf("%w: %d objects are visible below %q, and no address of any: the account must be able to read proxyAddresses and mail", errUnbelieved, total, s.cfg.BaseDNs)
+	}
 	old := s.View()
+	if err := s.plausible(v); err != nil {
+		return err
+	}
 	if old == nil || old.Stats().Total() < shrinkFrom || total >= old.Stats().Total()/2 {
 		s.shrunk = shrunk{}
 		return nil
@@ -177,4 +183,38 @@ func (s *Source) believe(v *directory.View) error {
 		s.shrunk = shrunk{total, time.Now()}
 	}
 	return fmt.Errorf("%w: the directory shows %d objects where there were %d; the last view stays until that is confirmed", errUnbelieved, total, old.Stats().Total())
+}
+
+// peak is the largest number of addresses that a view had of late.
+type peak struct {
+	addresses int
+	at        time.Time
+}
+
+// peakTime is how long a peak counts. Rights that go object by object are gone within it.
+const peakTime = time.Hour
+
+// note takes the number of addresses of a view.
+func (p *peak) note(v *directory.View, now time.Time) {
+	if n := v.Stats().Addresses; n >= p.addresses || now.Sub(p.at) > peakTime {
+		*p = peak{n, now}
+	}
+}
+
+// plausible refuses a view in which objects have lost most of their addresses: when the account may not read proxyAddresses and mail any more, everybody is still there, and without an address. That
+// is never believed by itself: nobody means it.
+func (s *Source) plausible(v *directory.View) error {
+	old := s.View()
+	if old == nil {
+		return nil
+	}
+	if s.peak.at.IsZero() {
+		s.peak.note(old, s.cfg.Now())
+	}
+	now := v.Stats()
+	if s.peak.addresses < shrinkFrom || 2*now.Addresses >= s.peak.addresses || 2*now.Total() < old.Stats().Total() {
+		return nil
+	}
+	return fmt.Errorf("%w: the %d objects have %d addresses where there were %d; the last view stays. May the account still read proxyAddresses and mail? If it is meant, stop, remove directory.snapshot from data_dir, and start",
+		errUnbelieved, now.Total(), now.Addresses, s.peak.addresses)
 }

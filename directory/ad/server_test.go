@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -413,7 +414,9 @@ func TestLoadedAnew(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			store := company(users)
 			server := adtest.NewServer(t, store, nil)
-			s := source(t, config(t, server))
+			cfg := config(t, server)
+			cfg.Refresh = time.Hour // else a comparison that takes long asks for changes in between, with a cookie that is refused again
+			s := source(t, cfg)
 			for range 60 {
 				store.Set(userDN(0), "displayName", "x")
 			}
@@ -511,6 +514,54 @@ func TestReplicationLag(t *testing.T) {
 			now = now.Add(replicationLag + time.Minute)
 			refresh(t, s)
 			check(t, s, "it never came", total(users), owner("u30@contoso.com", ""), owner("u33@contoso.com", ""), owner("u3@contoso.com", ""))
+		})
+	}
+}
+
+// What was changed a short time ago stays as it is at another domain controller that has it as it was before; until that one has changed it, or must have it.
+func TestReplicationLagOfChanges(t *testing.T) {
+	for _, r := range rights {
+		t.Run(r.name, func(t *testing.T) {
+			now := time.Now()
+			team := "CN=Team,OU=Groups," + root
+			store := company(30)
+			store.Add(team, adtest.Attributes{"objectClass": {"top", "group"}, "mail": {"team@contoso.com"}, "member": {userDN(1)}})
+			behind := store.Copy()
+			store.Advance(2 * time.Second)
+			store.Set(userDN(7), "proxyAddresses", "SMTP:user7@contoso.com", "smtp:alias@contoso.com")
+			store.Set(userDN(8), "targetAddress", "SMTP:user8@contoso.mail.onmicrosoft.com")
+			store.Member(team, userDN(2), true)
+			one, two := adtest.NewServer(t, store, nil), adtest.NewServer(t, behind, nil)
+			one.Fail(r.faults)
+			two.Fail(r.faults)
+			two.Fail(func(f *adtest.Faults) { f.Host = "DC2" })
+			cfg := config(t, one, two)
+			cfg.Now = func() time.Time { return now }
+			s := source(t, cfg)
+			refresh(t, s)
+			target := func(want string) func(*directory.View) string {
+				return func(v *directory.View) string {
+					r := v.Find(directory.KeyProxy, "u8@contoso.com", nil)
+					if len(r) != 1 || v.Object(r[0]).TargetAddress != want {
+						return fmt.Sprintf("targetAddress of %v is not %q", r, want)
+					}
+					return ""
+				}
+			}
+			kept := []func(*directory.View) string{owner("alias@contoso.com", userDN(7)), target("SMTP:user8@contoso.mail.onmicrosoft.com"), members(team, userDN(1), userDN(2))}
+			check(t, s, "the first", kept...)
+			one.Stop()
+			for range 3 { // also when all objects are compared
+				refresh(t, s)
+				check(t, s, "the second", kept...)
+			}
+			behind.Advance(4 * time.Second)
+			behind.Set(userDN(7), "proxyAddresses", "SMTP:user7@contoso.com", "smtp:other@contoso.com")
+			refresh(t, s)
+			check(t, s, "changed at the second", owner("alias@contoso.com", ""), owner("other@contoso.com", userDN(7)), kept[1], kept[2])
+			now = now.Add(replicationLag + time.Minute)
+			refresh(t, s)
+			check(t, s, "it never came", owner("other@contoso.com", userDN(7)), target(""), members(team, userDN(1)))
 		})
 	}
 }
@@ -1003,6 +1054,144 @@ func TestSilentDirSync(t *testing.T) {
 }
 
 // Rights that are given, and taken away again, while the source runs.
+// DirSync that was answered is not any more: changes go on to be seen.
+func TestDirSyncFallsSilent(t *testing.T) {
+	store := company(5)
+	server := adtest.NewServer(t, store, nil)
+	cfg := config(t, server)
+	cfg.Timeout = 300 * time.Millisecond
+	s := source(t, cfg)
+	refresh(t, s)
+	if m := s.Status().Method; m != string(DirSync) {
+		t.Fatalf("method %s", m)
+	}
+	server.Fail(func(f *adtest.Faults) { f.SilentDirSync = true })
+	store.Delete(userDN(1))
+	store.Set(userDN(2), "proxyAddresses", "SMTP:user2@contoso.com", "smtp:alias@contoso.com")
+	for i := 0; s.Refresh(t.Context()) != nil; i++ {
+		if i == 10 {
+			t.Fatalf("DirSync is still waited for: %+v", s.Status())
+		}
+	}
+	check(t, s, "changed", total(5), owner("alias@contoso.com", userDN(2)))
+	if m := s.Status().Method; m != string(USN) {
+		t.Errorf("method %s", m)
+	}
+}
+
+// After a start nobody is unknown before the directory was asked, if it answers within a few seconds.
+func TestFirstQuestionAfterRestart(t *testing.T) {
+	store := company(5)
+	server := adtest.NewServer(t, store, nil)
+	now := time.Now()
+	cfg := config(t, server)
+	cfg.Snapshot = filepath.Join(t.TempDir(), "snapshot")
+	cfg.Now = func() time.Time { return now }
+	s := New(cfg)
+	refresh(t, s)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	restarted := source(t, cfg)
+	if restarted.View() == nil || restarted.Age(now) != math.MaxInt64 {
+		t.Errorf("age %v before the first question", restarted.Age(now))
+	}
+	if age := restarted.Age(now.Add(firstAnswer)); age != firstAnswer {
+		t.Errorf("age %v after %v without an answer", age, firstAnswer)
+	}
+	server.Stop()
+	if err := restarted.Refresh(t.Context()); err == nil {
+		t.Error("no error")
+	}
+	if age := restarted.Age(now); age != 0 {
+		t.Errorf("age %v after the question failed", age)
+	}
+}
+
+// An account that may not read addresses any more makes nobody unknown, whether it happens at once or object by object; and a first load without any is none.
+func TestAddressesOutOfSight(t *testing.T) {
+	const users = 60
+	strip := func(store *adtest.Store, i int) {
+		store.Set(userDN(i), "proxyAddresses")
+		store.Set(userDN(i), "mail")
+	}
+	for _, r := range rights {
+		for _, at := range []int{users, 7} { // so many at once
+			t.Run(fmt.Sprintf("%s, %d at once", r.name, at), func(t *testing.T) {
+				store := company(users)
+				server := adtest.NewServer(t, store, nil)
+				server.Fail(r.faults)
+				s := source(t, config(t, server))
+				refresh(t, s)
+				for i := 0; i < users; i++ {
+					if strip(store, i); (i+1)%at == 0 || i == users-1 {
+						_ = s.Refresh(t.Context()) // an error from some time on
+					}
+				}
+				for range 2 {
+					if err := s.Refresh(t.Context()); !errors.Is(err, errUnbelieved) || !strings.Contains(err.Error(), "proxyAddresses") {
+						t.Fatalf("error %v", err)
+					}
+				}
+				known := 0
+				for i := range users {
+					known += len(s.View().Find(directory.KeyProxy, fmt.Sprintf("u%d@contoso.com", i), nil))
+				}
+				if known < users/3 || at == users && known != users {
+					t.Errorf("%d of %d people are known", known, users)
+				}
+				for i := range users { // rights are given again
+					for name, values := range userAttributes(i) {
+						store.Set(userDN(i), name, values...)
+					}
+				}
+				refresh(t, s)
+				check(t, s, "again", total(users+1), owner("u59@contoso.com", userDN(59)), owner("u0@contoso.com", userDN(0)))
+			})
+		}
+	}
+	t.Run("first load", func(t *testing.T) {
+		store := company(shrinkFrom)
+		for i := range shrinkFrom {
+			strip(store, i)
+		}
+		store.Set("CN=Everyone,OU=Groups,"+root, "mail")
+		s := source(t, config(t, adtest.NewServer(t, store, nil)))
+		if err := s.Refresh(t.Context()); !errors.Is(err, errUnbelieved) || s.View() != nil {
+			t.Errorf("error %v, view %v", err, s.View())
+		}
+	})
+}
+
+// Changes that are applied in pieces are seen all at once.
+func TestManyChangesAtOnce(t *testing.T) {
+	const users = 40
+	store := company(users)
+	s := source(t, config(t, adtest.NewServer(t, store, nil)))
+	s.piece = 10
+	refresh(t, s)
+	for i := range users / 2 {
+		store.Set(userDN(i+users/2), "proxyAddresses", fmt.Sprintf("SMTP:user%d@contoso.com", i+users/2), fmt.Sprintf("smtp:u%d@contoso.com", i))
+		store.Set(userDN(i), "proxyAddresses", fmt.Sprintf("SMTP:user%d@contoso.com", i))
+	}
+	changed := s.Changed()
+	done := make(chan error, 1)
+	go func() { done <- s.Refresh(t.Context()) }()
+	<-changed
+	first := s.View()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	for i := range users / 2 {
+		if why := owner(fmt.Sprintf("u%d@contoso.com", i), userDN(i+users/2))(first); why != "" {
+			t.Error(why)
+		}
+	}
+	store.Delete(userDN(1)) // and it goes on
+	refresh(t, s)
+	check(t, s, "afterwards", total(users))
+}
+
 func TestRightsChange(t *testing.T) {
 	store := company(5)
 	store.Delete(userDN(4))

@@ -24,15 +24,47 @@ func (s *Source) settle(ctx context.Context, n *notice, next state) error {
 	guids := slices.SortedFunc(maps.Keys(n.seen), func(a, b directory.GUID) int { return compareGUIDs(a, b) })
 	// Containers first: what lies below a renamed one is then found under its new name.
 	slices.SortStableFunc(guids, func(a, b directory.GUID) int { return next.rank(a) - next.rank(b) })
-	for ; len(guids) > guidsPerChange; guids = guids[guidsPerChange:] {
-		st := s.st
+	if len(guids) <= s.piece {
+		return s.settleSome(ctx, n, guids, &next)
+	}
+	return s.settleMany(ctx, n, guids, next)
+}
+
+// settleMany is settle in pieces, of which nobody sees one without the others.
+func (s *Source) settleMany(ctx context.Context, n *notice, guids []directory.GUID, next state) error {
+	loading, before := s.draft != nil, s.st
+	if !loading {
+		s.draft = s.View()
+	}
+	for ; len(guids) > s.piece; guids = guids[s.piece:] {
+		st := before
 		st.Containers = next.Containers
-		if err := s.settleSome(ctx, n, guids[:guidsPerChange], &st); err != nil {
-			return err
+		if err := s.settleSome(ctx, n, guids[:s.piece], &st); err != nil {
+			return s.giveUp(loading, before, err)
 		}
 		next.Containers = s.st.Containers
 	}
-	return s.settleSome(ctx, n, guids, &next)
+	if err := s.settleSome(ctx, n, guids, &next); err != nil {
+		return s.giveUp(loading, before, err)
+	}
+	if !loading {
+		v := s.draft
+		if err := s.plausible(v); err != nil {
+			return s.giveUp(loading, before, err)
+		}
+		s.draft = nil
+		s.commit(v, s.st)
+	}
+	return nil
+}
+
+// giveUp goes back to what was before a settlement in pieces.
+func (s *Source) giveUp(loading bool, before state, err error) error {
+	s.st = before
+	if !loading {
+		s.draft = nil
+	}
+	return err
 }
 
 // rank puts containers before the rest.
@@ -61,6 +93,9 @@ func (s *Source) settleSome(ctx context.Context, n *notice, guids []directory.GU
 	v, err := c.changed()
 	if err == nil {
 		v, err = c.withOwners(v)
+	}
+	if err == nil && s.draft == nil {
+		err = s.plausible(v)
 	}
 	if err != nil {
 		return err
@@ -141,8 +176,12 @@ func (c *change) believe() error {
 			doubtful++
 		}
 	}
-	if total >= shrinkFrom && doubtful > total/2 && c.s.draft == nil {
+	switch {
+	case c.s.loading || total < shrinkFrom:
+	case doubtful > total/2:
 		return stale{fmt.Sprintf("%d of %d objects are not visible any more", doubtful, total)}
+	case doubtful > shrinkFrom:
+		c.s.cfg.Log.Warn("objects are not visible any more, and it was not told that they were deleted: has the account lost rights?", "objects", doubtful, "of", total)
 	}
 	return nil
 }
@@ -266,6 +305,9 @@ func (c *change) object(g directory.GUID) error {
 	ent := decode(e, c.warn)
 	if _, keep := directory.KindOf(&ent); !keep && !known {
 		return nil
+	}
+	if known && c.s.holds(g) && ent.Changed.Before(c.v.WhenChanged(ref)) {
+		return nil // what this domain controller has is still the older one
 	}
 	if known {
 		if old := c.v.Object(ref).DN; old != e.DN {

@@ -5,7 +5,9 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 
 	"github.com/coexist-mail/coexist/directory"
@@ -19,7 +21,9 @@ type Source struct {
 	turn chan struct{} // holds one token: who has it may use what is below
 
 	st       state
-	draft    *directory.View // what is loaded, until it is complete and takes the place of the view
+	draft    *directory.View // what is loaded or changed in pieces, until it is complete and takes the place of the view
+	loading  bool            // draft is a load
+	piece    int             // how many objects are read before their changes are applied
 	first    int             // the URL to try first
 	link     *link
 	recheck  map[directory.GUID]bool      // groups of which the members are to be read anew
@@ -31,6 +35,10 @@ type Source struct {
 	held     map[directory.GUID]time.Time // objects that another domain controller had, and until when they are kept
 	failing  bool
 	shrunk   shrunk
+	peak     peak
+
+	begun time.Time
+	asked atomic.Bool // with whatever result
 
 	compare     bool          // all objects are to be compared as soon as possible: changes may have been missed
 	compared    time.Time     // when all objects were last compared
@@ -41,8 +49,9 @@ type Source struct {
 // New makes a source with the view of the snapshot, if there is a good one. It does not connect yet: Refresh or Run do.
 func New(c Config) *Source {
 	c.defaults()
-	s := &Source{cfg: c, turn: make(chan struct{}, 1), recheck: map[directory.GUID]bool{}, silent: map[Method]time.Time{}, compare: true, dirsyncs: []Method{DirSync, DirSyncObjectSecurity}}
+	s := &Source{cfg: c, turn: make(chan struct{}, 1), recheck: map[directory.GUID]bool{}, silent: map[Method]time.Time{}, piece: guidsPerChange, compare: true, dirsyncs: []Method{DirSync, DirSyncObjectSecurity}}
 	s.turn <- struct{}{}
+	s.begun = c.Now()
 	s.keep = directory.NewKeeper(directory.KeeperConfig{Name: "ad", Identity: c.identity(), Snapshot: c.Snapshot, Now: c.Now, Log: c.Log})
 	if s.keep.View() != nil {
 		s.st = decodeState(s.keep.State())
@@ -70,8 +79,17 @@ func (s *Source) View() *directory.View { return s.keep.View() }
 // LastRead is when Active Directory was last asked with success; zero when never.
 func (s *Source) LastRead() time.Time { return s.keep.LastRead() }
 
-// Age is the time since LastRead, and the longest possible duration without a view.
-func (s *Source) Age(now time.Time) time.Duration { return s.keep.Age(now) }
+// Age is the time since LastRead, and the longest possible duration without a view. A view of the snapshot is as old as can be until the first question was answered, or refused, or for a few seconds: who was
+// made meanwhile must not be told to be unknown.
+func (s *Source) Age(now time.Time) time.Duration {
+	if !s.asked.Load() && s.keep.View() != nil && now.Sub(s.begun) < firstAnswer {
+		return math.MaxInt64
+	}
+	return s.keep.Age(now)
+}
+
+// firstAnswer is how long the first answer is waited for after a start.
+const firstAnswer = 5 * time.Second
 
 // Status reports the state.
 func (s *Source) Status() directory.Status { return s.keep.Status() }
@@ -143,6 +161,7 @@ func (s *Source) drop() {
 
 // poll brings the view up to date. A connection that broke while nothing was asked is made again at once.
 func (s *Source) poll(ctx context.Context) error {
+	defer s.asked.Store(true)
 	idle := s.link != nil
 	err := s.once(ctx)
 	if idle && errors.Is(err, errGone) && ctx.Err() == nil {
@@ -293,6 +312,9 @@ func (s *Source) commit(v *directory.View, st state) {
 		return
 	}
 	now, b := s.cfg.Now(), st.encode()
+	if v != nil {
+		s.peak.note(v, now)
+	}
 	if v == nil {
 		s.keep.Confirm(now, b)
 	} else {

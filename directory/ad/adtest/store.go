@@ -20,6 +20,7 @@ type Store struct {
 	contexts []string // the roots of all, in the order in which they came
 
 	mu      sync.Mutex
+	ahead   time.Duration // of its clock
 	usn     int64
 	objects []*entry
 	live    map[string]*entry // by DN in lower case; nil when it is to be made anew
@@ -74,10 +75,17 @@ func (s *Store) context(dn string) (root string) {
 
 func (s *Store) touch(e *entry, attrs ...string) {
 	s.usn++
-	e.usn, e.when = s.usn, time.Now().Truncate(time.Second)
+	e.usn, e.when = s.usn, time.Now().Add(s.ahead).Truncate(time.Second)
 	for _, a := range attrs {
 		e.changed[strings.ToLower(a)] = s.usn
 	}
+}
+
+// Advance puts the clock on: whenChanged counts seconds.
+func (s *Store) Advance(d time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ahead += d
 }
 
 // Add makes an object. It panics if there is one with this DN: a mistake of the test.
