@@ -4,11 +4,11 @@ WORKDIR /src
 COPY go.mod go.sum ./
 RUN go mod download
 COPY . .
-RUN CGO_ENABLED=0 go build -trimpath -o /out/ ./cmd/coexist ./cmd/fakemta && mkdir -p /out/data
+RUN CGO_ENABLED=0 go build -trimpath -o /out/ ./cmd/coexist ./cmd/fakemta ./cmd/smtpdialog && mkdir -p /out/data
 
 FROM scratch
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
-COPY --from=build /out/coexist /out/fakemta /usr/bin/
+COPY --from=build /out/coexist /out/fakemta /out/smtpdialog /usr/bin/
 COPY --from=build --chown=65534:65534 /out/data /var/lib/coexist
 USER 65534:65534
 VOLUME /var/lib/coexist

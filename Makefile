@@ -5,7 +5,7 @@ BIN := bin
 .PHONY: build demo test check fuzz bench docs clean
 
 build:
-	CGO_ENABLED=0 $(GO) build -trimpath -o $(BIN)/ ./cmd/coexist ./cmd/fakemta
+	CGO_ENABLED=0 $(GO) build -trimpath -o $(BIN)/ ./cmd/coexist ./cmd/fakemta ./cmd/smtpdialog
 
 demo: build
 	$(BIN)/coexist demo

@@ -19,13 +19,29 @@ import (
 // newSession makes the SMTP session of a client.
 func (g *Gateway) newSession(c inbound.Client) (smtp.Session, error) {
 	s := g.state.Load()
-	return inbound.NewSessionFor(g, c, s.sideOf(c), s.cfg.Limits.MessageSize), nil
+	var h inbound.Handler = g
+	if c.AuthUser != "" {
+		h = submission{g}
+	}
+	return inbound.NewSessionFor(h, c, s.sideOf(c), s.cfg.Limits.MessageSize), nil
+}
+
+// submission handles what a device or an application sends that logged in: no mail system, with no directory that ours could disagree with.
+type submission struct{ *Gateway }
+
+// Route lets it write to its own side.
+func (s submission) Route(from routing.Side, sender, recipient string) routing.Decision {
+	return s.route(routing.Query{From: from, Sender: sender, Recipient: recipient, Submitted: true})
 }
 
 // Route decides about one recipient by the view of this moment. It implements inbound.Handler, and is what `coexist route` shows.
 func (g *Gateway) Route(from routing.Side, sender, recipient string) routing.Decision {
+	return g.route(routing.Query{From: from, Sender: sender, Recipient: recipient})
+}
+
+func (g *Gateway) route(q routing.Query) routing.Decision {
 	s := g.state.Load()
-	view, q := g.directory.View(), routing.Query{From: from, Sender: sender, Recipient: recipient}
+	view := g.directory.View()
 	d := s.router.Route(view, g.directory.Age(g.now()), q)
 	if view != nil {
 		d = g.holdBack(s, view, q, d)
@@ -39,9 +55,11 @@ func (g *Gateway) Route(from routing.Side, sender, recipient string) routing.Dec
 	return d
 }
 
-// Refused logs and counts a recipient that was refused at RCPT.
+// Refused logs and counts a recipient that was refused: at RCPT, or, which is not counted here, with the message.
 func (g *Gateway) Refused(c inbound.Client, from routing.Side, sender string, d routing.Decision) {
-	g.metrics.refused(d.Reason, from)
+	if d.Reason != routing.Message {
+		g.metrics.refused(d.Reason, from)
+	}
 	g.log.Info("refused", "from", sender, "to", d.Recipient, "source", from, "client", c.Addr, "helo", c.Helo,
 		"reply", d.Reply.String(), "reason", d.Reason, "why", d.Why)
 	g.trace.Append(trace.Event{Time: g.now(), Event: trace.Refused, Sender: sender, Recipient: d.Recipient,
@@ -94,6 +112,7 @@ func (g *Gateway) Accept(sub *inbound.Submission) *smtp.SMTPError {
 	it := newItem(sub, header.MessageID)
 	it.Envelope.TLSOptional = header.TLSOptional && !it.Envelope.RequireTLS // RFC 8689 4.1
 	g.noteReceived(it, sub)
+	g.noteHeld(it, 0)
 	var reply *smtp.SMTPError
 	if filtered.quarantine != "" {
 		reply = g.quarantine(it, sub.Body, filtered.quarantine)
@@ -181,7 +200,7 @@ func addRecipients(it *spool.Item, seen map[string]bool, asked message.Recipient
 			Notify: asked.Notify, ORcptType: asked.ORcptType, ORcpt: asked.ORcpt,
 		}
 		if leaf.Reason == routing.Held {
-			r.State, r.LastReply = spool.RecipientHeld, leaf.Why
+			r.State, r.LastReply, r.LocalReply = spool.RecipientHeld, leaf.Why, true
 		}
 		it.Recipients = append(it.Recipients, r)
 	}

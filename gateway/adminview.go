@@ -92,7 +92,7 @@ func (g adminView) QueueDo(ctx context.Context, verb, id string) error {
 	return err
 }
 
-var verbEvents = map[string]trace.Kind{"retry": trace.Released, "hold": trace.Held, "release": trace.Released, "drop": trace.Dropped, "drop-silently": trace.Dropped}
+var verbEvents = map[string]trace.Kind{"retry": trace.Retried, "hold": trace.Held, "release": trace.Released, "drop": trace.Dropped, "drop-silently": trace.Dropped}
 
 // dropNotice makes the DSN of a message that an administrator drops.
 func (g adminView) dropNotice(ctx context.Context) func(*spool.Item) error {
@@ -106,7 +106,7 @@ func (g adminView) dropNotice(ctx context.Context) func(*spool.Item) error {
 		for i := range it.Recipients {
 			if r := &it.Recipients[i]; !r.Settled() {
 				which = append(which, i)
-				r.LastReply = "550 5.7.0 Removed from the queue by the administrator"
+				r.LastReply, r.LocalReply, r.NextHop = "550 5.7.0 Removed from the queue by the administrator", true, ""
 			}
 		}
 		return g.sendDSN(g.state.Load(), it, body.Bytes(), notice{kind: bounce.Failure, which: which})
@@ -196,13 +196,16 @@ func (g *Gateway) noteTNEF(it *spool.Item, side routing.Side, report tnef.Report
 	if err == nil && report.Found == 0 {
 		return
 	}
-	g.metrics.tnef.WithLabelValues("found").Inc()
 	outcome := "converted"
 	if err != nil || report.Converted == 0 {
 		outcome = "failed"
 	}
-	g.metrics.tnef.WithLabelValues(outcome).Inc()
-	g.log.Info("tnef "+outcome, "id", it.ID, "side", side, "classes", strings.Join(report.Classes, ","), "warnings", strings.Join(report.Warnings, "; "), "error", err)
+	g.metrics.convertedTNEF(outcome, report.Classes)
+	line := []any{"id", it.ID, "side", side, "classes", strings.Join(report.Classes, ","), "warnings", strings.Join(report.Warnings, "; ")}
+	if err != nil { // else whoever greps for errors finds every conversion
+		line = append(line, "error", err)
+	}
+	g.log.Info("tnef "+outcome, line...)
 	g.trace.Append(trace.Event{Time: g.now(), ID: it.ID, Event: trace.Converted, Sender: it.Envelope.ReversePath, Side: string(side), MessageID: it.MessageID,
 		Reason: strings.TrimSpace("tnef " + outcome + " " + strings.Join(report.Classes, ","))})
 }

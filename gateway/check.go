@@ -33,12 +33,14 @@ type CheckLine struct {
 	Detail string      `json:"detail"`
 }
 
-// Check reaches for everything that a valid configuration names: directory, next hops, DNS, certificates. timeout is for each.
+// Check reaches for everything that a valid configuration names: data_dir, certificates, directory,
+// next hops, DNS, and what the filters ask. timeout is for each. It changes nothing, and may run beside a gateway with the same data_dir.
 func Check(ctx context.Context, cfg *config.Config, timeout time.Duration) []CheckLine {
 	lines := []CheckLine{{CheckFine, "configuration", cfg.Path}}
 	for _, w := range cfg.Warnings {
 		lines = append(lines, CheckLine{CheckWarning, "configuration", w.String()})
 	}
+	lines = append(lines, checkDataDir(cfg))
 	lines = append(lines, checkCertificates(cfg)...)
 	lines = append(lines, checkDirectory(ctx, cfg, timeout)...)
 	for _, side := range []struct {
@@ -56,7 +58,7 @@ func Check(ctx context.Context, cfg *config.Config, timeout time.Duration) []Che
 		defer cancel()
 		lines = append(lines, checkDNS(c, cfg))
 	}
-	return lines
+	return append(lines, checkHygiene(ctx, cfg, timeout)...)
 }
 
 func line(what string, err error, fine string) CheckLine {

@@ -125,7 +125,7 @@ func (g *Gateway) apply(it *spool.Item, results []outbound.Result) (c changes) {
 		}
 		r.Attempts++
 		r.LastAttempt = now
-		r.LastReply = replyText(res.Reply)
+		r.LastReply, r.LocalReply = replyText(res.Reply), res.Local
 		r.NextHop = res.Host
 		c.wait = max(c.wait, adviceDelay(r.Side, res))
 		switch res.Outcome {

@@ -33,10 +33,8 @@ import (
 // newFilter makes the filter that a configuration asks for. Parts that it does not ask for are off.
 func newFilter(cfg *config.Config) (*hygiene.Filter, error) {
 	h := &cfg.Hygiene
-	o := hygiene.Options{Hostname: cfg.Hostname, Exempt: h.Exempt, MilterStage: hygiene.Stage(h.MilterStage), Tenant: tenantOptions(&cfg.Cloud, cfg.Domains)}
-	if h.Resolver != "" {
-		o.Resolver = lookup.Server(h.Resolver)
-	}
+	o := hygiene.Options{Hostname: cfg.Hostname, Exempt: h.Exempt, MilterStage: hygiene.Stage(h.MilterStage), Tenant: tenantOptions(&cfg.Cloud, cfg.Domains),
+		Resolver: lookup.Server(h.Resolver)}
 	if h.Authenticate != "off" && h.Authenticate != "" {
 		o.Auth = &auth.Options{Hostname: cfg.Hostname, Enforce: auth.Enforcement(h.Authenticate)}
 	}

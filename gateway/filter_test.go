@@ -10,6 +10,7 @@ import (
 	"net/smtp"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -44,6 +45,17 @@ func TestBlocklist(t *testing.T) {
 		if out, _ := io.ReadAll(nc); !strings.Contains(string(out), "\r\n"+want) {
 			t.Errorf("%s: no %s in\n%s", client, want, out)
 		}
+	}
+}
+
+// Without hygiene.resolver the system's is asked: a gateway that names none starts. No question is put here, since loopback is on no list.
+func TestHygieneWithoutResolver(t *testing.T) {
+	g := gatewaytest.StartWith(t, gatewaytest.Options{Configure: func(c *config.Config) {
+		c.Hygiene.Authenticate, c.Hygiene.Blocklists = "report", []string{"bl.fabrikam.com"}
+	}})
+	_, err := g.TrySend(routing.Internet, sender, []string{"nobody@contoso.com"}, "x\r\n")
+	if got := code(err); !strings.HasPrefix(got, "550 5.1.1") {
+		t.Errorf("reply %q", got)
 	}
 }
 
@@ -134,7 +146,7 @@ func TestPingPong(t *testing.T) {
 	}
 }
 
-// A device that logs in relays as on-prem, from wherever it comes.
+// A device that logs in sends as on-prem, from wherever it comes, and to its own side too: it is no mail system.
 func TestAuth(t *testing.T) {
 	cert, pool, err := fakemta.NewCertificate("gw1.contoso.com")
 	if err != nil {
@@ -162,6 +174,7 @@ func TestAuth(t *testing.T) {
 		c.Listeners[0].KeyFile = file("tls.key", string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})))
 		c.OnPrem.UsersFile = file("users", "printer:"+hash+"\n")
 	}})
+	var device *smtp.Client
 	for _, tt := range []struct{ password, want string }{{"wrong", "535"}, {"secret", ""}} {
 		c, err := g.Client(routing.Internet)
 		if err != nil {
@@ -181,11 +194,37 @@ func TestAuth(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := gatewaytest.Transact(c, "printer@contoso.com", []string{"other@fabrikam.com"}, "Subject: scan\r\n\r\nbody\r\n"); err != nil {
-			t.Errorf("relaying: %v", err)
+		device = c
+		// Its messages all have one Message-ID, as those of many devices: that is no loop.
+		for range 6 {
+			to := []string{"other@fabrikam.com", "meganb@contoso.com", "adelev@contoso.com", "postmaster"}
+			if _, err := gatewaytest.Transact(c, "printer@contoso.com", to, "Message-ID: <1@printer.contoso.com>\r\nSubject: scan\r\n\r\nbody\r\n"); err != nil {
+				t.Errorf("sending to everybody: %v", err)
+			}
 		}
 	}
-	g.WaitInternet(1)
+	g.WaitInternet(6)
+	g.WaitCloud(6)
+	scan := g.WaitOnPrem(6)[0]
+	if want := []string{"AdeleV@contoso.com", "postmaster@contoso.com"}; !slices.Equal(scan.Recipients, want) {
+		t.Errorf("on-prem got it for %q, want %q", scan.Recipients, want)
+	}
+	// The mail system does not log in: what it has back of its own is a U-turn.
+	if _, err := g.TrySend(routing.OnPrem, "printer@contoso.com", []string{"adelev@contoso.com"}, "Subject: x\r\n\r\nbody\r\n"); !strings.HasPrefix(code(err), "451 4.4.6") {
+		t.Errorf("from the mail system: %v, want a U-turn", err)
+	}
+	// Should it log in all the same, its circles end.
+	circle := string(scan.Data)
+	for round := 7; ; round++ {
+		_, err := gatewaytest.Transact(device, "printer@contoso.com", []string{"adelev@contoso.com"}, circle)
+		if strings.HasPrefix(code(err), "554 5.4.6") {
+			break
+		}
+		if err != nil || round > 20 {
+			t.Fatalf("round %d of a circle: %v, want 554 5.4.6", round, err)
+		}
+		circle = string(g.WaitOnPrem(round)[round-1].Data)
+	}
 }
 
 // A device on-prem that gives each of its messages the same Message-ID, and writes to a group with members on its own side, or to an alias

@@ -55,6 +55,7 @@ type Options struct {
 // Gateway is a running coexist.
 type Gateway struct {
 	opt         Options
+	started     config.Config // what New was given: what a reload cannot change stays as it is here
 	log         *slog.Logger
 	now         func() time.Time
 	state       atomic.Pointer[state]
@@ -99,7 +100,7 @@ func New(cfg *config.Config, opt Options) (_ *Gateway, err error) {
 	if opt.Now == nil {
 		opt.Now = time.Now
 	}
-	g := &Gateway{opt: opt, log: opt.Logger, now: opt.Now, metrics: newMetrics(), certs: map[string]*certFile{},
+	g := &Gateway{opt: opt, started: *cfg, log: opt.Logger, now: opt.Now, metrics: newMetrics(), certs: map[string]*certFile{},
 		memory:     message.NewBudget(messageMemory),
 		converting: make(chan struct{}, min(max(2, runtime.GOMAXPROCS(0)), maxConverting))}
 	g.expiry = outbound.NewExpiry(g.now, g.log)
@@ -400,9 +401,13 @@ func (g *Gateway) close() {
 }
 
 // Reload takes a new configuration: routes, next hops, certificates and limits count from now on, and no connection is dropped.
-// Listeners, data_dir, directory and admin stay as they were; what would need a restart is returned as text.
+// Hostname, data_dir, listeners, directory, admin and log stay as they were when the gateway started; the keys in which cfg differs from
+// that, and which need a restart, are returned.
 func (g *Gateway) Reload(cfg *config.Config) (restart []string, err error) {
-	old := g.state.Load().cfg
+	restart = needRestart(&g.started, cfg)
+	effective := *cfg
+	effective.Hostname, effective.DataDir = g.started.Hostname, g.started.DataDir // one name, not a new one in half of the places
+	cfg = &effective
 	g.certs = map[string]*certFile{}
 	o, err := g.transportOptions(cfg)
 	if err != nil {
@@ -420,7 +425,7 @@ func (g *Gateway) Reload(cfg *config.Config) (restart []string, err error) {
 	g.transport.Reload(o)
 	g.watchCertificates()
 	g.scheduler.Reload(schedule(cfg), maxConcurrent(cfg), maxPerLane(cfg))
-	return needRestart(old, cfg), nil
+	return restart, nil
 }
 
 // tlsConfig is how a listener does TLS.

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/textproto"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -537,10 +538,62 @@ func TestReload(t *testing.T) {
 	if _, err := other.Wait(1, 10*time.Second); err != nil {
 		t.Error(err)
 	}
-	renamed := changed
-	renamed.Hostname = "gw2.contoso.com"
-	if restart, err := g.Reload(&renamed); err != nil || len(restart) != 1 || restart[0] != "hostname" {
-		t.Errorf("Reload: %v, %v", restart, err)
+}
+
+// What needs a restart is what differs from the gateway that runs, however often the configuration was read since.
+func TestReloadNamesWhatNeedsRestart(t *testing.T) {
+	g := gatewaytest.Start(t)
+	all := func(c *config.Config) {
+		c.Hostname, c.DataDir, c.Admin.Address = "gw2.contoso.com", t.TempDir(), "127.0.0.1:1"
+		c.Directory.LDIF, c.Log.Level, c.Trace.Keep, c.OnPrem.UsersFile = "other.ldif", "debug", c.Trace.Keep+time.Hour, "users"
+		c.Listeners = append(slices.Clone(c.Listeners), config.Listener{Address: "127.0.0.1:2"})
+	}
+	everything := []string{"hostname", "data_dir", "listener", "directory", "onprem.users_file", "trace", "admin", "log"}
+	for _, step := range []struct {
+		name   string
+		change func(*config.Config)
+		want   []string
+	}{
+		{"nothing", func(*config.Config) {}, nil},
+		{"hostname", func(c *config.Config) { c.Hostname = "gw2.contoso.com" }, []string{"hostname"}},
+		{"hostname, again", func(c *config.Config) { c.Hostname = "gw2.contoso.com" }, []string{"hostname"}},
+		{"all of it", all, everything},
+		{"another name", func(c *config.Config) { c.Hostname = "gw3.contoso.com" }, []string{"hostname"}},
+		{"as it runs", func(*config.Config) {}, nil},
+		{"max_age counts at once", func(c *config.Config) { c.Directory.MaxAge += time.Hour }, nil},
+	} {
+		changed := *g.Config
+		step.change(&changed)
+		if restart, err := g.Reload(&changed); err != nil || !slices.Equal(restart, step.want) {
+			t.Errorf("%s: %q, %v, want %q", step.name, restart, err, step.want)
+		}
+	}
+}
+
+// A new host name waits for the restart everywhere: in what clients, next hops, recipients and senders are told.
+func TestReloadKeepsOneHostname(t *testing.T) {
+	greylist := func(c *config.Config) { c.Hygiene.Greylist, c.Hygiene.GreylistDelay = true, time.Minute }
+	g := gatewaytest.StartWith(t, gatewaytest.Options{OnPrem: fakemta.Options{Rules: rule(t, "RCPT adelev@contoso.com reply 550 5.2.1 no")}, Configure: greylist})
+	renamed := *g.Config
+	renamed.Hostname, renamed.DataDir = "gw2.contoso.com", filepath.Join(t.TempDir(), "other")
+	renamed.Hygiene.GreylistDelay = 2 * time.Minute // so that the filters are made anew
+	for range 2 {                                   // the second one saves what the filters of the first remember
+		if _, err := g.Reload(&renamed); err != nil {
+			t.Fatal(err)
+		}
+		renamed.Hygiene.GreylistDelay = 3 * time.Minute
+	}
+	g.Send(routing.Cloud, "meganb@contoso.com", []string{"adelev@contoso.com", "postmaster@contoso.com"}, "Subject: x\r\n\r\nbody\r\n")
+	message, dsn := g.WaitOnPrem(1)[0], g.WaitCloud(1)[0]
+	for name, text := range map[string]string{
+		"EHLO to a next hop": message.Helo, "EHLO with a DSN": dsn.Helo, "message": string(message.Data), "DSN": string(dsn.Data),
+	} {
+		if !strings.Contains(text, "gw1.contoso.com") || strings.Contains(text, "gw2.contoso.com") {
+			t.Errorf("%s does not name gw1.contoso.com alone:\n%s", name, text)
+		}
+	}
+	if _, err := os.Stat(renamed.DataDir); err == nil {
+		t.Error("the new data_dir was used")
 	}
 }
 

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/coexist-mail/coexist/directory"
 	"github.com/coexist-mail/coexist/gateway/spool"
+	"github.com/coexist-mail/coexist/gateway/trace"
 	"github.com/coexist-mail/coexist/routing"
 )
 
@@ -103,6 +105,23 @@ func markHeld(d *routing.Decision, h spool.Hold) {
 	d.Why = strings.TrimSuffix(fmt.Sprintf("waits in the spool %s (%s)", until, h.Why), " ()") + "; would go there now: " + d.Why
 }
 
+// noteHeld tells of each recipient from an index on that waits for a person in transit.
+func (g *Gateway) noteHeld(it *spool.Item, from int) {
+	for i := from; i < len(it.Recipients); i++ {
+		if r := &it.Recipients[i]; r.State == spool.RecipientHeld {
+			g.noteTransit(it, r, trace.Held, r.LastReply)
+		}
+	}
+}
+
+// noteTransit tells that a recipient waits for a person in transit, or does so no longer.
+func (g *Gateway) noteTransit(it *spool.Item, r *spool.Recipient, event trace.Kind, why string) {
+	g.log.Info(string(event), "id", it.ID, "from", it.Envelope.ReversePath, "to", r.Asked, "address", r.Address, "side", r.Side, "why", why,
+		"message_id", it.MessageID)
+	g.trace.Append(trace.Event{Time: g.now(), ID: it.ID, Event: event, Sender: it.Envelope.ReversePath, Recipient: r.Asked, Side: string(r.Side),
+		MessageID: it.MessageID, Reason: why})
+}
+
 // Holds lists the holds.
 func (g *Gateway) Holds(ctx context.Context) ([]spool.Hold, error) { return g.store.Holds(ctx) }
 
@@ -127,7 +146,7 @@ func (g *Gateway) ReleaseHold(ctx context.Context, address string) error {
 	}
 	var ids []string
 	err := g.store.List(ctx, spool.Filter{}, func(it *spool.Item) bool {
-		if someHeld(it) {
+		if g.freed(it) {
 			ids = append(ids, it.ID)
 		}
 		return true
@@ -143,9 +162,15 @@ func (g *Gateway) ReleaseHold(ctx context.Context, address string) error {
 	return nil
 }
 
-func someHeld(it *spool.Item) bool {
+// freed tells whether a message has a recipient that waited for a hold and need not any more. Without a directory, as where no gateway
+// runs, the next attempt sees.
+func (g *Gateway) freed(it *spool.Item) bool {
 	for i := range it.Recipients {
-		if it.Recipients[i].State == spool.RecipientHeld {
+		r := &it.Recipients[i]
+		if r.State != spool.RecipientHeld {
+			continue
+		}
+		if g.directory == nil || g.Route(routing.Gateway, it.Envelope.ReversePath, cmp.Or(r.Query, r.Asked)).Reason != routing.Held {
 			return true
 		}
 	}

@@ -4,10 +4,31 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 )
+
+// Every program that the documents print as a command is built by make and is in the image.
+func TestEveryProgramIsBuilt(t *testing.T) {
+	programs, err := os.ReadDir("../cmd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range []string{"../Makefile", "../Dockerfile"} {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range programs {
+			if !slices.Contains(strings.Fields(string(text)), "./cmd/"+p.Name()) {
+				t.Errorf("%s does not build %s", file, p.Name())
+			}
+		}
+	}
+}
 
 // The libraries import nothing of the application, every package has a doc comment, and nothing runs before main.
 func TestLayout(t *testing.T) {

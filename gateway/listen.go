@@ -96,8 +96,8 @@ func (g *Gateway) reloadListeners(cfg *config.Config) error {
 	return nil
 }
 
-// needRestart names what a reload cannot change.
-func needRestart(old, now *config.Config) (keys []string) {
+// needRestart names what a reload cannot change and is not as it was when the gateway started.
+func needRestart(started, now *config.Config) (keys []string) {
 	strip := func(ls []config.Listener) []config.Listener {
 		out := append([]config.Listener(nil), ls...)
 		for i := range out {
@@ -105,18 +105,24 @@ func needRestart(old, now *config.Config) (keys []string) {
 		}
 		return out
 	}
+	source := func(d config.Directory) config.Directory {
+		d.MaxAge = 0 // the router's, which is made anew
+		return d
+	}
 	for _, c := range []struct {
-		key      string
-		old, now any
+		key          string
+		started, now any
 	}{
-		{"hostname", old.Hostname, now.Hostname},
-		{"data_dir", old.DataDir, now.DataDir},
-		{"listener", strip(old.Listeners), strip(now.Listeners)},
-		{"directory", old.Directory, now.Directory},
-		{"admin", old.Admin, now.Admin},
-		{"log", old.Log, now.Log},
+		{"hostname", started.Hostname, now.Hostname},
+		{"data_dir", started.DataDir, now.DataDir},
+		{"listener", strip(started.Listeners), strip(now.Listeners)},
+		{"directory", source(started.Directory), source(now.Directory)},
+		{"onprem.users_file", started.OnPrem.UsersFile, now.OnPrem.UsersFile},
+		{"trace", started.Trace, now.Trace},
+		{"admin", started.Admin, now.Admin},
+		{"log", started.Log, now.Log},
 	} {
-		if !reflect.DeepEqual(c.old, c.now) {
+		if !reflect.DeepEqual(c.started, c.now) {
 			keys = append(keys, c.key)
 		}
 	}

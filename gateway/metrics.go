@@ -3,6 +3,7 @@ package gateway
 import (
 	"fmt"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	"github.com/coexist-mail/coexist/gateway/hygiene/milter"
 	"github.com/coexist-mail/coexist/gateway/outbound"
 	"github.com/coexist-mail/coexist/routing"
+	"github.com/coexist-mail/coexist/tnef/mapi"
 )
 
 // metrics are the counters of one gateway, in a registry of its own.
@@ -49,7 +51,7 @@ func newMetrics() *metrics {
 		refusedRcpts:   counter("refused_recipients_total", "Recipients refused by the router and the filters, by reason and the side that sent.", "reason", "side"),
 		refusedClients: counter("refused_clients_total", "Connections, commands and messages refused by the listener, by reason.", "reason"),
 		refusals:       counter("refusals_total", "Replies that refused something or put it off, whoever decided it, by reply code and enhanced status code.", "code", "status"),
-		tnef:           counter("tnef_total", "Messages with TNEF on their way to a side that wants it converted, by outcome: found, converted, failed.", "outcome"),
+		tnef:           counter("tnef_total", "Messages with TNEF on their way to a side that wants it converted, by message class and outcome: found, converted, failed.", "class", "outcome"),
 		dsns:           counter("dsn_total", "Delivery status notifications sent, by kind.", "kind"),
 		spoolErrors:    prometheus.NewCounter(prometheus.CounterOpts{Name: "coexist_spool_errors_total", Help: "Messages that could not be spooled, answered with 452."}),
 		ackSeconds: prometheus.NewHistogram(prometheus.HistogramOpts{
@@ -74,9 +76,12 @@ func newMetrics() *metrics {
 			m.refusedRcpts.WithLabelValues(string(reason), string(side))
 		}
 	}
-	for _, outcome := range []string{"found", "converted", "failed"} {
-		m.tnef.WithLabelValues(outcome)
+	for _, class := range append([]string{otherClass}, tnefClasses...) {
+		m.tnef.WithLabelValues(strings.ToLower(class), "found")
+		m.tnef.WithLabelValues(strings.ToLower(class), "converted")
 	}
+	m.tnef.WithLabelValues(unknownClass, "found")
+	m.tnef.WithLabelValues(unknownClass, "failed")
 	return m
 }
 
@@ -87,6 +92,41 @@ func (m *metrics) refused(reason routing.Reason, side routing.Side) {
 func (m *metrics) attempted(side routing.Side, outcome outbound.Outcome, took time.Duration) {
 	m.recipients.WithLabelValues(string(side), string(outcome)).Inc()
 	m.attemptSeconds.WithLabelValues(string(side)).Observe(took.Seconds())
+}
+
+// tnefClasses are the message classes that are counted apart ([MS-OXCMSG] 2.2.1.3), each with those below it, the narrower
+// before the wider. Senders choose classes, and could make up any number.
+var tnefClasses = []string{
+	"IPM.Note.SMIME", "IPM.Note",
+	"IPM.Schedule.Meeting.Request", "IPM.Schedule.Meeting.Canceled", "IPM.Schedule.Meeting.Resp.Pos", "IPM.Schedule.Meeting.Resp.Tent",
+	"IPM.Schedule.Meeting.Resp.Neg", "IPM.Schedule.Meeting", "IPM.Appointment",
+	"IPM.TaskRequest", "IPM.Task", "IPM.Contact", "IPM.DistList", "IPM.Activity", "IPM.StickyNote", "IPM.Post", "IPM.Document", "REPORT",
+}
+
+// otherClass is the label of the classes that are not in the table, and unknownClass that of a message of which no class could be read.
+const (
+	otherClass   = "other"
+	unknownClass = "unknown"
+)
+
+// tnefClass is the label of a message by the classes of its TNEF streams: of the first, since each message counts once.
+func tnefClass(classes []string) string {
+	if len(classes) == 0 {
+		return unknownClass
+	}
+	for _, c := range tnefClasses {
+		if mapi.ClassIs(classes[0], c) {
+			return strings.ToLower(c)
+		}
+	}
+	return otherClass
+}
+
+// convertedTNEF counts a message with TNEF.
+func (m *metrics) convertedTNEF(outcome string, classes []string) {
+	class := tnefClass(classes)
+	m.tnef.WithLabelValues(class, "found").Inc()
+	m.tnef.WithLabelValues(class, outcome).Inc()
 }
 
 func (m *metrics) acknowledged(took time.Duration) { m.ackSeconds.Observe(took.Seconds()) }

@@ -87,16 +87,12 @@ func (g *Gateway) sendDSN(s *state, it *spool.Item, body []byte, n notice) error
 
 // dsnRecipient is a recipient as its sender knows it.
 func dsnRecipient(s *state, it *spool.Item, r *spool.Recipient, n notice, i int) bounce.Recipient {
-	d := bounce.Recipient{Recipient: envelopeRecipientAsked(r), Reply: r.LastReply, RemoteMTA: r.NextHop, LastAttempt: r.LastAttempt}
+	d := bounce.Recipient{Recipient: envelopeRecipientAsked(r), Reply: r.LastReply, Local: r.LocalReply, RemoteMTA: r.NextHop, LastAttempt: r.LastAttempt}
 	if n.kind == bounce.Delay {
 		d.RetryUntil = it.Received.Add(s.cfg.Delivery.ExpireAfter)
 	}
 	if slices.Contains(n.expired, i) {
-		d.Status = "4.4.7" // RFC 3463 3.5: delivery time expired
-		d.Reply = fmt.Sprintf("given up after %s; last reply: %s", duration(s.cfg.Delivery.ExpireAfter), r.LastReply)
-		if r.LastReply == "" {
-			d.Reply = fmt.Sprintf("given up after %s", duration(s.cfg.Delivery.ExpireAfter))
-		}
+		d.Status, d.GivenUpAfter = "4.4.7", duration(s.cfg.Delivery.ExpireAfter) // RFC 3463 3.5: delivery time expired
 	}
 	return d
 }
@@ -110,7 +106,8 @@ func (g *Gateway) putDSN(it *spool.Item, p bounce.Params, text []byte, envelope 
 	sender := envelope.Recipients[0]
 	envelope.Recipients = nil
 	dsn := &spool.Item{
-		ID: p.ID, Kind: spool.DSN, Received: p.Time, Source: "", Envelope: envelope, Size: int64(len(text)), State: spool.Waiting, NextAttempt: p.Time,
+		ID: p.ID, Kind: spool.DSN, Received: p.Time, Source: "", Envelope: envelope, MessageID: p.MessageID(), Size: int64(len(text)),
+		State: spool.Waiting, NextAttempt: p.Time,
 		Recipients: []spool.Recipient{{Asked: sender.Address, Query: sender.Address, Notify: sender.Notify, State: spool.RecipientWaiting}},
 	}
 	if err := g.store.Put(context.WithoutCancel(g.deliveries), dsn, spool.Segments{text}); err != nil {

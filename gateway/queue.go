@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -109,9 +110,13 @@ func (g *Gateway) routeAgain(it *spool.Item) {
 func (g *Gateway) holdAgain(it *spool.Item, r *spool.Recipient, d routing.Decision) {
 	switch {
 	case d.Reason == routing.Held:
-		r.State, r.LastReply = spool.RecipientHeld, d.Why
+		if r.State != spool.RecipientHeld {
+			g.noteTransit(it, r, trace.Held, d.Why)
+		}
+		r.State, r.LastReply, r.LocalReply, r.NextHop = spool.RecipientHeld, d.Why, true, ""
 	case r.State == spool.RecipientHeld:
 		r.State, it.ExpireFrom = spool.RecipientWaiting, g.now()
+		g.noteTransit(it, r, trace.Released, "the hold is over")
 	}
 }
 
@@ -125,19 +130,21 @@ func (g *Gateway) expandAgain(it *spool.Item, i int, d routing.Decision) {
 	}
 	r := it.Recipients[i]
 	it.Recipients[i].State = spool.RecipientExpanded
+	known := len(it.Recipients)
 	addRecipients(it, seen, envelopeRecipientAsked(&r), d)
+	g.noteHeld(it, known)
 }
 
 // refusedAgain notes that the router would not take the recipient any more.
 func (g *Gateway) refusedAgain(it *spool.Item, r *spool.Recipient, d routing.Decision) {
 	r.Side, r.Address, r.NextHop = "", "", ""
-	r.LastReply, r.LastAttempt = d.Reply.String(), g.now()
+	r.LastReply, r.LocalReply, r.LastAttempt = d.Reply.String(), true, g.now()
 	word := trace.Deferred
 	if d.Action == routing.Reject {
 		r.State = spool.RecipientFailed
 		word = trace.Refused
 	}
-	g.log.Info(string(word), "id", it.ID, "from", it.Envelope.ReversePath, "to", r.Asked, "reply", d.Reply.String(), "reason", d.Reason, "why", d.Why,
+	g.log.Info(string(word), "id", it.ID, "from", it.Envelope.ReversePath, "to", r.Asked, "address", cmp.Or(r.Query, r.Asked), "reply", d.Reply.String(), "reason", d.Reason, "why", d.Why,
 		"delay", g.now().Sub(it.Received).Round(time.Millisecond))
 	g.trace.Append(trace.Event{Time: g.now(), ID: it.ID, Event: word, Sender: it.Envelope.ReversePath, Recipient: r.Asked,
 		Reply: d.Reply.String(), MessageID: it.MessageID, Reason: string(d.Reason)})
@@ -155,10 +162,11 @@ func (g *Gateway) expire(s *state, it *spool.Item) (expired []int) {
 		}
 		r.State = spool.RecipientFailed
 		expired = append(expired, i)
-		g.log.Warn("expired", "id", it.ID, "from", it.Envelope.ReversePath, "to", r.Asked, "side", r.Side, "next_hop", r.NextHop, "reply", r.LastReply,
-			"delay", g.now().Sub(it.Received).Round(time.Second), "message_id", it.MessageID)
+		sent := cmp.Or(r.Address, r.Query) // the router may have had no address at last
+		g.log.Warn("expired", "id", it.ID, "from", it.Envelope.ReversePath, "to", r.Asked, "address", sent,
+			"side", r.Side, "next_hop", r.NextHop, "reply", oneLine(r.LastReply), "delay", g.now().Sub(it.Received).Round(time.Second), "message_id", it.MessageID)
 		g.trace.Append(trace.Event{Time: g.now(), ID: it.ID, Event: trace.Expired, Sender: it.Envelope.ReversePath, Recipient: r.Asked,
-			Side: string(r.Side), Reply: r.LastReply, MessageID: it.MessageID})
+			Side: string(r.Side), Reply: oneLine(r.LastReply), MessageID: it.MessageID, Reason: sentAs(r)})
 	}
 	return expired
 }

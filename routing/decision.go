@@ -53,6 +53,7 @@ const (
 	StaleView      Reason = "stale-view"
 	Held           Reason = "held"
 	Loop           Reason = "loop"
+	Message        Reason = "message" // of refusals only: what came after DATA, or there is no room for it
 )
 
 // Reply is an SMTP reply: code, enhanced status code (RFC 3463) and text. The zero Reply is none.
@@ -86,6 +87,9 @@ type Query struct {
 	// Sender is the reverse-path without angle brackets; empty is the null reverse-path. No rule looks at it today:
 	// it is here so that a rule that does needs no other signature.
 	Sender string
+	// Submitted says that the client is no mail system but a device or an application that logged in (message submission, RFC 6409):
+	// it has no directory that could disagree with ours, so that it may write to its own side. It gives no other right.
+	Submitted bool
 	// Recipient is the forward-path without angle brackets, in wire form (RFC 5321 4.1.2: local part quoted where it has
 	// to be), or the word Postmaster (RFC 5321 4.1.1.3).
 	Recipient string

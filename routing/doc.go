@@ -9,7 +9,8 @@
 //     encapsulated address stands for. Two owners are never a choice: the recipient is deferred.
 //   - Its owner is a group, which is expanded, or lives in the cloud, on-prem or elsewhere, which msExchRemoteRecipientType,
 //     msExchRecipientTypeDetails and targetAddress tell, in this order.
-//   - A message is never sent back to the side that it came from under the same address (No U-turn).
+//   - A message is never sent back to the side that it came from under the same address (No U-turn), but for mail that a
+//     client submitted that is no mail system.
 //
 // Every decision names the attribute and value that it rests on.
 package routing

@@ -24,7 +24,7 @@ func (r *Router) route(l lookup, q Query) Decision {
 	if equalFold(q.Recipient, "postmaster") && r.postmaster.wire != "" {
 		// RFC 5321 4.1.1.3, 4.5.1: the one recipient without a domain, whom everybody may write to wherever the postmaster is.
 		r.decide(l, Gateway, r.postmaster, &d)
-		uTurn(q.From, mailbox{}, &d)
+		uTurn(&q, mailbox{}, &d)
 		return d
 	}
 	asked, err := parseMailbox(q.Recipient)
@@ -33,7 +33,7 @@ func (r *Router) route(l lookup, q Query) Decision {
 		return d
 	}
 	r.decide(l, q.From, asked, &d)
-	uTurn(q.From, asked, &d)
+	uTurn(&q, asked, &d)
 	return d
 }
 
@@ -97,9 +97,11 @@ func (r *Router) unknown(l lookup, from Side, zone zone, f *found, d *Decision) 
 }
 
 // uTurn defers what would go back to where it came from: the two directories disagree for now, and each side would send it to the
-// other until a hop limit ends it. On-prem may get back what it asked for under another address (an alias that it does not know).
-func uTurn(from Side, asked mailbox, d *Decision) {
-	if d.Action != Relay || d.Side != from || from != Cloud && from != OnPrem {
+// other until a hop limit ends it. Who submits mail sends nothing on. On-prem may get back what it asked for under another address (an
+// alias that it does not know).
+func uTurn(q *Query, asked mailbox, d *Decision) {
+	from := q.From
+	if q.Submitted || d.Action != Relay || d.Side != from || from != Cloud && from != OnPrem {
 		return
 	}
 	if from == OnPrem {

@@ -469,3 +469,30 @@ func TestExplain(t *testing.T) {
 		t.Errorf("u-turn: %q does not say %q", uturn, want)
 	}
 }
+
+// A client that submits mail has no directory of its own: there is no U-turn for it, and nothing else changes.
+func TestSubmittedKnowsNoUTurn(t *testing.T) {
+	r, view := New(testPolicy()), world(t)
+	for _, tt := range []struct {
+		from                      Side
+		to, system, submittedMail string
+	}{
+		{OnPrem, "mailbox@contoso.com", "451 4.4.6 u-turn", "onprem mailbox@contoso.com mailbox"},
+		{Cloud, "rrt1@contoso.com", "451 4.4.6 u-turn", "cloud rrt1@R remote-mailbox"},
+		{OnPrem, "rrt1@contoso.com", "cloud rrt1@R remote-mailbox", "cloud rrt1@R remote-mailbox"},
+		{OnPrem, "twin@contoso.com", "451 4.3.5 ambiguous", "451 4.3.5 ambiguous"},
+		{OnPrem, "nobody@contoso.com", "550 5.1.1 unknown", "550 5.1.1 unknown"},
+		{OnPrem, "kim.akers@fabrikam.com", "internet kim.akers@fabrikam.com foreign", "internet kim.akers@fabrikam.com foreign"},
+		{Internet, "kim.akers@fabrikam.com", "550 5.7.1 relay-denied", "550 5.7.1 relay-denied"}, // what may relay is the side's
+	} {
+		for _, c := range []struct {
+			submitted bool
+			want      string
+		}{{false, tt.system}, {true, tt.submittedMail}} {
+			d := r.Route(view, 0, Query{From: tt.from, Recipient: tt.to, Submitted: c.submitted})
+			if got, want := summary(d), expandDomains(c.want); got != want {
+				t.Errorf("from %s to %s, submitted %t: got %s, want %s", tt.from, tt.to, c.submitted, got, want)
+			}
+		}
+	}
+}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"text/tabwriter"
 	"time"
@@ -22,7 +23,7 @@ type checkCmd struct {
 func (c *checkCmd) Run(s *streams) error {
 	cfg, err := c.load()
 	if err != nil {
-		return err
+		return c.unusable(s, err)
 	}
 	if c.Timeout <= 0 {
 		return usageError{fmt.Errorf("--timeout: %v is no time to wait", c.Timeout)}
@@ -31,6 +32,26 @@ func (c *checkCmd) Run(s *streams) error {
 		return c.running(s, cfg)
 	}
 	return c.print(s, gateway.Check(context.Background(), cfg, c.Timeout))
+}
+
+// unusable is what is wrong with the configuration: with --json a program reads standard output, which then has it too.
+func (c *checkCmd) unusable(s *streams, err error) error {
+	if !c.JSON {
+		return err
+	}
+	var findings config.Errors
+	texts := []string{err.Error()}
+	if errors.As(err, &findings) {
+		texts = texts[:0]
+		for _, f := range findings {
+			texts = append(texts, f.String())
+		}
+	}
+	lines := make([]gateway.CheckLine, len(texts))
+	for i, text := range texts {
+		lines[i] = gateway.CheckLine{Result: gateway.CheckFailed, What: "configuration", Detail: text}
+	}
+	return errors.Join(err, s.json(lines))
 }
 
 // running is the line of what /readyz of the running gateway says.

@@ -12,7 +12,9 @@ import (
 	"time"
 
 	"github.com/coexist-mail/coexist/gateway"
+	"github.com/coexist-mail/coexist/gateway/config"
 	"github.com/coexist-mail/coexist/gateway/spool"
+	"github.com/coexist-mail/coexist/routing"
 )
 
 type holdCmd struct {
@@ -23,7 +25,7 @@ type holdCmd struct {
 
 type holdAddCmd struct {
 	configFlag
-	Until   string   `help:"When the holds end by themselves: a time (2026-11-30T18:00:00Z, 2026-11-30 18:00) or a duration (12h). Never without it." placeholder:"TIME"`
+	Until   string   `help:"When the holds end by themselves: a time (2026-11-30T18:00:00Z, 2026-11-30 18:00) or a duration (12h, 2d). Never without it." placeholder:"TIME"`
 	Why     string   `help:"The reason, shown by route and hold list." placeholder:"TEXT"`
 	Address []string `arg:"" help:"Addresses, or .csv files whose first column, or column EmailAddress, has them." name:"address|file.csv"`
 }
@@ -34,26 +36,60 @@ func (c *holdAddCmd) Run(s *streams) error {
 	if err != nil {
 		return usageError{err}
 	}
-	var addresses []string
-	for _, a := range c.Address {
-		if !strings.HasSuffix(strings.ToLower(a), ".csv") || strings.Contains(a, "@") {
-			addresses = append(addresses, a)
-			continue
-		}
-		more, err := readCSV(a)
-		if err != nil {
-			return usageError{err}
-		}
-		addresses = append(addresses, more...)
+	addresses, err := readAddresses(c.Address)
+	if err != nil {
+		return usageError{err}
 	}
 	for _, a := range addresses {
 		if at := strings.LastIndexByte(a, '@'); at <= 0 || at == len(a)-1 || strings.ContainsAny(a, " \t<>") {
 			return usageError{fmt.Errorf("%q is no address", a)}
 		}
 	}
-	return eachHold(c.configFlag, addresses, s, "held", func(ctx context.Context, q gateway.Queue, address string) error {
+	err = eachHold(c.configFlag, addresses, s, "held", func(ctx context.Context, q gateway.Queue, address string) error {
 		return q.AddHold(ctx, spool.Hold{Address: address, Until: until, Why: c.Why})
 	})
+	if err != nil && !errors.Is(err, errFinding) {
+		return err
+	}
+	warnUnknown(c.configFlag, addresses, s)
+	return err
+}
+
+// warnUnknown names the addresses that the directory does not have: a hold of one that is mistyped holds nobody's mail. They may also be
+// in the directory later, so that it is no error.
+func warnUnknown(f configFlag, addresses []string, s *streams) {
+	cfg, err := f.load()
+	if err != nil {
+		return // was told before
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	decisions, _, err := gateway.RouteQuery(ctx, cfg, routing.Internet, "", addresses)
+	if err != nil {
+		fmt.Fprintf(s.err, "coexist: cannot tell whether the directory has the addresses: %v\n", err)
+		return
+	}
+	for i, d := range decisions {
+		if d.Reason == routing.Unknown || d.Reason == routing.RelayDenied { // of a domain of ours, or of another's
+			fmt.Fprintf(s.err, "coexist: %s: the directory has no such address\n", addresses[i])
+		}
+	}
+}
+
+// readAddresses are the addresses that arguments name, themselves or in .csv files.
+func readAddresses(args []string) (addresses []string, err error) {
+	for _, a := range args {
+		if !strings.HasSuffix(strings.ToLower(a), ".csv") || strings.Contains(a, "@") {
+			addresses = append(addresses, unbracket(a))
+			continue
+		}
+		more, err := readCSV(a)
+		if err != nil {
+			return nil, err
+		}
+		addresses = append(addresses, more...)
+	}
+	return addresses, nil
 }
 
 // parseUntil reads a time or a duration; empty is the zero time, for ever.
@@ -61,7 +97,7 @@ func parseUntil(text string, now time.Time) (time.Time, error) {
 	if text == "" {
 		return time.Time{}, nil
 	}
-	if d, err := time.ParseDuration(text); err == nil {
+	if d, err := config.ParseDuration(text); err == nil {
 		if d <= 0 {
 			return time.Time{}, fmt.Errorf("--until: %s is not in the future", text)
 		}
@@ -75,7 +111,7 @@ func parseUntil(text string, now time.Time) (time.Time, error) {
 			return t, nil
 		}
 	}
-	return time.Time{}, fmt.Errorf("--until: %q is neither a time (2026-11-30T18:00:00Z, 2026-11-30 18:00) nor a duration (12h)", text)
+	return time.Time{}, fmt.Errorf("--until: %q is neither a time (2026-11-30T18:00:00Z, 2026-11-30 18:00) nor a duration (12h, 2d)", text)
 }
 
 // readCSV reads the addresses of a migration batch: the column EmailAddress when there is a header, else the first.
@@ -166,12 +202,16 @@ func (c *holdListCmd) Run(s *streams) error {
 
 type holdReleaseCmd struct {
 	configFlag
-	Address []string `arg:"" help:"Addresses."`
+	Address []string `arg:"" help:"Addresses, or .csv files as for hold add." name:"address|file.csv"`
 }
 
 // Run ends holds.
 func (c *holdReleaseCmd) Run(s *streams) error {
-	return eachHold(c.configFlag, c.Address, s, "released", func(ctx context.Context, q gateway.Queue, address string) error {
+	addresses, err := readAddresses(c.Address)
+	if err != nil {
+		return usageError{err}
+	}
+	return eachHold(c.configFlag, addresses, s, "released", func(ctx context.Context, q gateway.Queue, address string) error {
 		err := q.ReleaseHold(ctx, address)
 		if errors.Is(err, spool.ErrNotFound) {
 			err = errors.New("not held")

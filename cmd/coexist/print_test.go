@@ -85,7 +85,7 @@ func TestCommandFirst(t *testing.T) {
 func TestParseUntil(t *testing.T) {
 	now := time.Now()
 	for text, want := range map[string]time.Time{
-		"": {}, "12h": now.Add(12 * time.Hour), "2199-01-02T03:04:05Z": time.Date(2199, 1, 2, 3, 4, 5, 0, time.UTC),
+		"": {}, "12h": now.Add(12 * time.Hour), "1d12h": now.Add(36 * time.Hour), "2199-01-02T03:04:05Z": time.Date(2199, 1, 2, 3, 4, 5, 0, time.UTC),
 		"2199-01-02 18:00": time.Date(2199, 1, 2, 18, 0, 0, 0, time.Local), "2199-01-02": time.Date(2199, 1, 2, 0, 0, 0, 0, time.Local),
 	} {
 		if got, err := parseUntil(text, now); err != nil || !got.Equal(want) {

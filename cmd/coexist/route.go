@@ -22,7 +22,11 @@ func (c *routeCmd) Run(s *streams) error {
 	if err != nil {
 		return err
 	}
-	decisions, note, err := gateway.RouteQuery(context.Background(), cfg, routing.Side(c.From), c.Sender, c.Address)
+	addresses := make([]string, len(c.Address))
+	for i, a := range c.Address {
+		addresses[i] = unbracket(a)
+	}
+	decisions, note, err := gateway.RouteQuery(context.Background(), cfg, routing.Side(c.From), unbracket(c.Sender), addresses)
 	if err != nil {
 		return err
 	}

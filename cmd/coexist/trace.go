@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -13,19 +14,20 @@ import (
 	"unicode"
 
 	"github.com/coexist-mail/coexist/gateway/admin"
+	"github.com/coexist-mail/coexist/gateway/config"
 	"github.com/coexist-mail/coexist/gateway/trace"
 )
 
 type traceCmd struct {
 	configFlag
 	jsonFlag
-	Recipient string        `help:"Only events of this recipient." placeholder:"ADDR"`
-	Sender    string        `help:"Only events of messages from this sender." placeholder:"ADDR"`
-	ID        string        `help:"Only events of this message, as in the 250 reply." name:"id"`
-	MessageID string        `help:"Only events of messages with this Message-ID." name:"message-id"`
-	Since     time.Duration `help:"Only events of this last time, as 1h."`
-	Limit     int           `help:"The newest so many events." default:"1000"`
-	Follow    bool          `help:"Go on, and print events as they happen."`
+	Recipient string `help:"Only events of this recipient." placeholder:"ADDR"`
+	Sender    string `help:"Only events of messages from this sender." placeholder:"ADDR"`
+	ID        string `help:"Only events of this message, as in the 250 reply." name:"id"`
+	MessageID string `help:"Only events of messages with this Message-ID." name:"message-id"`
+	Since     span   `help:"Only events of this last time, as 1h or 2d." placeholder:"TIME"`
+	Limit     int    `help:"The newest so many events." default:"1000"`
+	Follow    bool   `help:"Go on, and print events as they happen."`
 }
 
 // Run searches the trace in data_dir; the gateway may be running or not.
@@ -35,11 +37,14 @@ func (c *traceCmd) Run(s *streams) error {
 		return err
 	}
 	if c.Since < 0 {
-		return usageError{fmt.Errorf("--since: %v is in the future", c.Since)}
+		return usageError{fmt.Errorf("--since: %v is in the future", time.Duration(c.Since))}
 	}
-	q := trace.Query{Recipient: c.Recipient, Sender: c.Sender, ID: c.ID, MessageID: c.MessageID, Limit: c.Limit}
+	if c.Sender == "<>" { // an empty field selects all
+		return usageError{errors.New("--sender: the null reverse-path cannot be searched for; a DSN is found by --recipient, --id or --message-id")}
+	}
+	q := trace.Query{Recipient: unbracket(c.Recipient), Sender: unbracket(c.Sender), ID: c.ID, MessageID: bracketed(c.MessageID), Limit: c.Limit}
 	if c.Since > 0 {
-		q.Since = time.Now().Add(-c.Since)
+		q.Since = time.Now().Add(-time.Duration(c.Since))
 	}
 	r := trace.NewReader(filepath.Join(cfg.DataDir, "trace"))
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -54,6 +59,10 @@ func (c *traceCmd) Run(s *streams) error {
 		return err
 	}
 	events, err := r.Search(ctx, q)
+	if q.MessageID != c.MessageID && err == nil && len(events) == 0 { // some Message-IDs have no brackets
+		q.MessageID = c.MessageID
+		events, err = r.Search(ctx, q)
+	}
 	if err != nil {
 		return err
 	}
@@ -69,6 +78,32 @@ func (c *traceCmd) Run(s *streams) error {
 		}
 	}
 	return nil
+}
+
+// span is a duration that may be in days, as in the configuration.
+type span time.Duration
+
+// UnmarshalText implements encoding.TextUnmarshaler, for flags.
+func (s *span) UnmarshalText(text []byte) error {
+	d, err := config.ParseDuration(string(text))
+	*s = span(d)
+	return err
+}
+
+// unbracket takes the angle brackets off an address that was copied from a log, a trace or a header.
+func unbracket(address string) string {
+	if inner, ok := strings.CutPrefix(address, "<"); ok && strings.HasSuffix(inner, ">") {
+		return strings.TrimSuffix(inner, ">")
+	}
+	return address
+}
+
+// bracketed is a Message-ID as header fields have it (RFC 5322 3.6.4).
+func bracketed(messageID string) string {
+	if messageID == "" || strings.HasPrefix(messageID, "<") {
+		return messageID
+	}
+	return "<" + messageID + ">"
 }
 
 // print writes one event as a line: what a grep for an id or address finds, or an object of JSON.

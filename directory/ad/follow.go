@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -46,8 +47,10 @@ func (s *Source) follow(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	due := s.recheck
 	s.recheck = map[directory.GUID]bool{}
 	if err := s.settle(ctx, n, next); err != nil {
+		maps.Copy(s.recheck, due) // they still are
 		return err
 	}
 	s.followed = begin

@@ -166,7 +166,7 @@ func (s *Source) believe(v *directory.View) error {
 		return fmt.Errorf("%w: %d objects are visible below %q, and no address of any: the account must be able to read proxyAddresses and mail", errUnbelieved, total, s.cfg.BaseDNs)
 	}
 	old := s.View()
-	if err := s.plausible(v); err != nil {
+	if err := s.plausible(v, addressesGone(old, v)); err != nil {
 		return err
 	}
 	if old == nil || old.Stats().Total() < shrinkFrom || total >= old.Stats().Total()/2 {
@@ -202,8 +202,8 @@ func (p *peak) note(v *directory.View, now time.Time) {
 }
 
 // plausible refuses a view in which objects have lost most of their addresses: when the account may not read proxyAddresses and mail any more, everybody is still there, and without an address. That
-// is never believed by itself: nobody means it.
-func (s *Source) plausible(v *directory.View) error {
+// is never believed by itself: nobody means it. gone is how many addresses went with objects that are not there any more.
+func (s *Source) plausible(v *directory.View, gone int) error {
 	old := s.View()
 	if old == nil {
 		return nil
@@ -211,10 +211,36 @@ func (s *Source) plausible(v *directory.View) error {
 	if s.peak.at.IsZero() {
 		s.peak.note(old, s.cfg.Now())
 	}
-	now := v.Stats()
-	if s.peak.addresses < shrinkFrom || 2*now.Addresses >= s.peak.addresses || 2*now.Total() < old.Stats().Total() {
+	now, due := v.Stats(), s.peak.addresses-gone
+	if due < shrinkFrom || 2*now.Addresses >= due {
+		s.peak.addresses = due
 		return nil
 	}
 	return fmt.Errorf("%w: the %d objects have %d addresses where there were %d; the last view stays. May the account still read proxyAddresses and mail? If it is meant, stop, remove directory.snapshot from data_dir, and start",
-		errUnbelieved, now.Total(), now.Addresses, s.peak.addresses)
+		errUnbelieved, now.Total(), now.Addresses, due)
+}
+
+// addressesGone counts the addresses of the objects of a view that another does not have.
+func addressesGone(old, v *directory.View) (n int) {
+	if old == nil {
+		return 0
+	}
+	for r := range old.All() {
+		if _, there := v.ByGUID(old.GUID(r)); !there {
+			n += addressesOf(old, r)
+		}
+	}
+	return n
+}
+
+// addressesOf counts as [directory.Stats] does.
+func addressesOf(v *directory.View, r directory.Ref) int {
+	o := v.Object(r)
+	seen := map[string]bool{}
+	for _, a := range append(o.ProxyAddresses, "smtp:"+o.Mail) {
+		if prefix, address, ok := strings.Cut(strings.ToLower(a), ":"); ok && prefix == "smtp" && address != "" {
+			seen[address] = true
+		}
+	}
+	return len(seen)
 }

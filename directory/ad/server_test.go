@@ -1163,6 +1163,29 @@ func TestAddressesOutOfSight(t *testing.T) {
 	})
 }
 
+// A group that is to be read again stays so when the reading is cut.
+func TestCutKeepsRechecks(t *testing.T) {
+	server := adtest.NewServer(t, company(5), nil)
+	s := source(t, config(t, server))
+	refresh(t, s)
+	r := s.View().Find(directory.KeyMail, "everyone@contoso.com", nil)[0]
+	s.recheck[s.View().GUID(r)] = true
+	server.Fail(func(f *adtest.Faults) { // what comes after the first page is busy
+		f.AtPage = func(int) { server.Fail(func(f *adtest.Faults) { f.SearchCode = ldap.LDAPResultBusy }) }
+	})
+	if s.once(t.Context()) == nil {
+		t.Fatal("nothing was cut")
+	}
+	if !s.recheck[s.View().GUID(r)] {
+		t.Error("the group is forgotten")
+	}
+	server.Fail(func(f *adtest.Faults) { f.AtPage, f.SearchCode = nil, 0 })
+	refresh(t, s)
+	if len(s.recheck) != 0 {
+		t.Error("the group is read again and again")
+	}
+}
+
 // Changes that are applied in pieces are seen all at once.
 func TestManyChangesAtOnce(t *testing.T) {
 	const users = 40

@@ -49,7 +49,7 @@ func (s *Source) settleMany(ctx context.Context, n *notice, guids []directory.GU
 	}
 	if !loading {
 		v := s.draft
-		if err := s.plausible(v); err != nil {
+		if err := s.plausible(v, addressesGone(s.View(), v)); err != nil {
 			return s.giveUp(loading, before, err)
 		}
 		s.draft = nil
@@ -95,7 +95,7 @@ func (s *Source) settleSome(ctx context.Context, n *notice, guids []directory.GU
 		v, err = c.withOwners(v)
 	}
 	if err == nil && s.draft == nil {
-		err = s.plausible(v)
+		err = s.plausible(v, c.gone())
 	}
 	if err != nil {
 		return err
@@ -384,6 +384,19 @@ func (c *change) changed() (*directory.View, error) {
 	}
 	c.done = append(c.done, c.d)
 	return v, nil
+}
+
+// gone counts the addresses of the objects that were taken out.
+func (c *change) gone() (n int) {
+	before := c.s.View()
+	for i := range c.done {
+		for _, g := range c.done[i].Deletes {
+			if r, ok := before.ByGUID(g); ok {
+				n += addressesOf(before, r)
+			}
+		}
+	}
+	return n
 }
 
 // publish puts a changed view in place, and takes the state.

@@ -1,6 +1,9 @@
 package bounce
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // advice is what a person is told about a status code.
 type advice struct {
@@ -69,6 +72,20 @@ var failureAdvice = []advice{
 	{"7.606", "The system that passed the message on is blocked by the recipient's.", "Show this notice to your administrator."},
 }
 
+// ownAdvice is what is said in place of failureAdvice where this gateway decided, not the recipient's mail system.
+var ownAdvice = []advice{
+	{"4.7", "The message could not be delivered in the time allowed.", "Send the message again later, or reach the recipient in another way."},
+
+	{"7", "The message was stopped at the mail gateway, by one of its rules or by its administrator.",
+		"Show this notice to the administrator who is named below."},
+	{"7.1", "You are not allowed to send to this address through the mail gateway.", "Show this notice to the administrator who is named below."},
+	// RFC 8689 4.2.1: the sender demanded what no host on the way offers.
+	{"7.10", "You asked for a protected way (REQUIRETLS), and there is none to the recipient's mail system.",
+		"If the message may travel unprotected, send it again without asking for that."},
+	{"7.30", "You asked for a protected way (REQUIRETLS), and there is none to the recipient's mail system.",
+		"If the message may travel unprotected, send it again without asking for that."},
+}
+
 // otherAdvice is for the kinds that ask nothing of the sender.
 var otherAdvice = map[Kind]advice{
 	Delay:    {what: "The message is waiting here, and delivery is tried again and again.", do: "Wait. Do not send it again, or it may arrive twice."},
@@ -77,14 +94,18 @@ var otherAdvice = map[Kind]advice{
 	Expanded: {what: "The message was sent on to the members of the group. There is no confirmation for each of them."},
 }
 
-// adviceFor finds what to say about status, "5.1.1", in a DSN of kind k.
-func adviceFor(k Kind, status string) advice {
+// adviceFor finds what to say about status, "5.1.1", in a DSN of kind k. own: this gateway decided.
+func adviceFor(k Kind, status string, own bool) advice {
 	if k != Failure {
 		return otherAdvice[k]
 	}
 	_, detail, _ := strings.Cut(status, ".")
 	best := failureAdvice[0]
-	for _, a := range failureAdvice {
+	table := failureAdvice
+	if own { // first, since the first of equals stays
+		table = slices.Concat(ownAdvice, failureAdvice)
+	}
+	for _, a := range table {
 		if len(a.status) > len(best.status) && (detail == a.status || strings.HasPrefix(detail, a.status+".")) {
 			best = a
 		}

@@ -78,6 +78,9 @@ type Params struct {
 	Recipients []Recipient
 }
 
+// MessageID is the Message-ID of the DSN, with angle brackets, as Compose writes it.
+func (p *Params) MessageID() string { return "<" + idPart(p.ID) + "@" + domain(p.Hostname) + ">" }
+
 // Recipient is one recipient, and what happened to the message for it.
 type Recipient struct {
 	// Recipient is the one that the sender gave, not one that it was rewritten to: the sender could do nothing with that, and
@@ -87,8 +90,14 @@ type Recipient struct {
 	// the one in Reply is taken, else X.0.0.
 	Status string
 	// Reply is the SMTP reply that decided, code and all, lines separated by line breaks; or the gateway's own words.
-	// RemoteMTA is the host that gave it, with or without a port; empty if it was the gateway.
+	// RemoteMTA is the host that gave it, a name or an IP address, with or without a port.
 	Reply, RemoteMTA string
+	// Local says that Reply is the gateway's own, even where it looks like an SMTP reply. RemoteMTA is then the host that it is about,
+	// and empty when it is about none. A Reply without a RemoteMTA is always the gateway's.
+	Local bool
+	// GivenUpAfter is, for a recipient that was tried for too long, for how long that was, in words: "48 hours". Reply is then the last
+	// one.
+	GivenUpAfter string
 	// LastAttempt is when delivery was last tried; RetryUntil, for Delay, when it will be given up. Zero leaves them out.
 	LastAttempt, RetryUntil time.Time
 }

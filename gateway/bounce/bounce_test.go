@@ -88,10 +88,20 @@ var samples = map[string]Params{
 	"failure-headers": sample(Failure, func(p *Params) {
 		p.Envelope.Return = "HDRS"
 		p.Recipients[0].Reply = "550 5.7.133 RESOLVER.RST.SenderNotAuthenticatedForGroup"
+		p.Recipients[0].RemoteMTA = "contoso-com.mail.protection.outlook.com"
 	}),
 	"expired": sample(Failure, func(p *Params) {
 		p.Recipients[0].Status = "4.4.7"
-		p.Recipients[0].Reply = "given up after 48 hours; last: dial tcp 192.0.2.25:25: connection refused"
+		p.Recipients[0].GivenUpAfter = "48 hours"
+		p.Recipients[0].Reply, p.Recipients[0].Local = "451 4.4.1 mail.contoso.local:25: dial tcp 192.0.2.25:25: connection refused", true
+		p.Recipients[0].RemoteMTA = "mail.contoso.local"
+	}),
+	"expired-deferred": sample(Failure, func(p *Params) {
+		p.Recipients[0].Status, p.Recipients[0].GivenUpAfter = "4.4.7", "48 hours"
+		p.Recipients[0].Reply, p.Recipients[0].RemoteMTA = "451 4.3.2 system not accepting messages", "192.0.2.25:25"
+	}),
+	"removed": sample(Failure, func(p *Params) {
+		p.Recipients[0].Reply, p.Recipients[0].Local = "550 5.7.0 Removed from the queue by the administrator", true
 	}),
 	"loop": sample(Failure, func(p *Params) { p.Recipients[0].Reply = "554 5.4.6 loop: 26 Received fields" }),
 	"delay": sample(Delay, func(p *Params) {
@@ -396,7 +406,9 @@ func TestStatus(t *testing.T) {
 func TestRemoteHost(t *testing.T) {
 	for in, want := range map[string]string{
 		"mail.contoso.local": "mail.contoso.local", "mail.contoso.local:25": "mail.contoso.local",
-		"192.0.2.25:25": "192.0.2.25", "[2001:db8::1]:25": "[IPv6:2001:db8::1]", "a b:25": "a?b",
+		"192.0.2.25:25": "[192.0.2.25]", "192.0.2.25": "[192.0.2.25]", "[192.0.2.25]": "[192.0.2.25]", "[2001:db8::1]:25": "[IPv6:2001:db8::1]",
+		"2001:db8::1": "[IPv6:2001:db8::1]", "[IPv6:2001:db8::1]": "[IPv6:2001:db8::1]", "[fe80::1%eth0]:25": "[IPv6:fe80::1]",
+		"::ffff:192.0.2.25": "[192.0.2.25]", "a b:25": "a?b", "1.2.3": "1.2.3",
 	} {
 		if got := (&Recipient{RemoteMTA: in}).remoteHost(); got != want {
 			t.Errorf("%q: %q, want %q", in, got, want)
@@ -413,19 +425,30 @@ func TestAdvice(t *testing.T) {
 		"5.4.6": "The message went round in a circle: two systems each take the other for the recipient's.", "5.0.0": "The message could not be delivered.",
 	}
 	for status, want := range cases {
-		if got := adviceFor(Failure, status).what; got != want {
+		if got := adviceFor(Failure, status, false).what; got != want {
 			t.Errorf("%s: %q, want %q", status, got, want)
 		}
 	}
-	seen := make(map[string]bool)
-	for _, a := range failureAdvice {
-		if seen[a.status] || !strings.HasSuffix(a.what, ".") || !strings.HasSuffix(a.do, ".") {
-			t.Errorf("%q stands twice, or is not said in sentences: %+v", a.status, a)
+	for status, want := range map[string]string{
+		"5.7.0": "The message was stopped at the mail gateway, by one of its rules or by its administrator.", "4.4.7": "The message could not be delivered in the time allowed.",
+		"5.7.30": "You asked for a protected way (REQUIRETLS), and there is none to the recipient's mail system.", "5.1.1": "There is no mailbox with this address.",
+		"5.7.133": "This group takes mail only from inside its organization.",
+	} {
+		if got := adviceFor(Failure, status, true).what; got != want {
+			t.Errorf("the gateway's own %s: %q, want %q", status, got, want)
 		}
-		seen[a.status] = true
+	}
+	for _, table := range [][]advice{failureAdvice, ownAdvice} {
+		seen := make(map[string]bool)
+		for _, a := range table {
+			if seen[a.status] || !strings.HasSuffix(a.what, ".") || !strings.HasSuffix(a.do, ".") {
+				t.Errorf("%q stands twice, or is not said in sentences: %+v", a.status, a)
+			}
+			seen[a.status] = true
+		}
 	}
 	for k := range wordings {
-		if adviceFor(k, "").what == "" {
+		if adviceFor(k, "", false).what == "" {
 			t.Errorf("%s: nothing is said", k)
 		}
 	}
@@ -449,8 +472,11 @@ func TestInjection(t *testing.T) {
 		"reply of 100 KB": func(p *Params) { p.Recipients[0].Reply = "550 " + strings.Repeat("word\n", 20_000) },
 		"one long word":   func(p *Params) { p.Recipients[0].Reply = "550 " + strings.Repeat("é", 20_000) },
 		"remote MTA":      func(p *Params) { p.Recipients[0].RemoteMTA = injected },
-		"status":          func(p *Params) { p.Recipients[0].Status = injected },
-		"id":              func(p *Params) { p.ID, p.Reference = injected, injected },
+		"given up": func(p *Params) {
+			p.Recipients[0].GivenUpAfter, p.Recipients[0].Reply, p.Recipients[0].Local = injected, "550 x", true
+		},
+		"status": func(p *Params) { p.Recipients[0].Status = injected },
+		"id":     func(p *Params) { p.ID, p.Reference = injected, injected },
 	}
 	for name, change := range places {
 		for _, smtpUTF8 := range []bool{false, true} {

@@ -185,7 +185,7 @@ func (c *composer) header() {
 	c.line("From: Mail Delivery System <" + p.Postmaster + ">")
 	c.line("To: <" + p.Envelope.ReversePath + ">")
 	c.line(subject(wordings[p.Kind].subject, c.original.title))
-	c.line("Message-ID: <" + idPart(p.ID) + "@" + domain(p.Hostname) + ">")
+	c.line("Message-ID: " + p.MessageID())
 	if id := c.original.id; id != "" && len(id) <= maxReply && (c.utf8 || isASCII([]byte(id))) {
 		c.line("In-Reply-To: " + id)
 		c.line("References: " + id)
@@ -228,11 +228,11 @@ func (c *composer) recipient(b *fields, r *Recipient) {
 	b.add("Final-Recipient", c.address("rfc822", r.Address))
 	b.add("Action", string(c.p.Kind))
 	b.add("Status", r.status(c.p.Kind))
-	if r.RemoteMTA != "" {
+	if !r.own() { // RFC 3464 2.3.5: the MTA that reported the status to this one
 		b.add("Remote-MTA", "dns; "+r.remoteHost())
 	}
 	if reply := c.clean(r.Reply, maxReply); reply != "" {
-		b.add("Diagnostic-Code", diagnosticType(reply)+"; "+reply)
+		b.add("Diagnostic-Code", r.diagnosticType(reply)+"; "+reply)
 	}
 	b.date("Last-Attempt-Date", r.LastAttempt)
 	if c.p.Kind == Delay {

@@ -6,6 +6,7 @@ import (
 	"mime"
 	"mime/quotedprintable"
 	"net"
+	"net/netip"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -62,9 +63,12 @@ func (c *composer) words() string {
 }
 
 func (c *composer) recipientWords(say func(string, ...any), r *Recipient) {
-	a := adviceFor(c.p.Kind, r.status(c.p.Kind))
+	a := adviceFor(c.p.Kind, r.status(c.p.Kind), r.own())
 	say("    %s", oneLine(r.Address, maxValue))
 	paragraph(say, a.what)
+	if r.GivenUpAfter != "" {
+		paragraph(say, "Delivery was given up after "+oneLine(r.GivenUpAfter, maxValue)+".")
+	}
 	if !r.RetryUntil.IsZero() && c.p.Kind == Delay {
 		paragraph(say, "It is given up on "+date(r.RetryUntil)+", and you will be told.")
 	}
@@ -75,15 +79,28 @@ func (c *composer) recipientWords(say func(string, ...any), r *Recipient) {
 	if len(reply) == 0 {
 		return
 	}
-	if r.RemoteMTA != "" {
-		paragraph(say, "The mail system "+r.remoteHost()+" answered:")
-	} else {
-		paragraph(say, "In technical terms:")
-	}
+	paragraph(say, c.replyFrom(r)+":")
 	for _, line := range reply {
 		say("            %s", line) // not wrapped, so that it can be searched for
 	}
 }
+
+// replyFrom says whose words the reply is, so that its reader asks the right administrator.
+func (c *composer) replyFrom(r *Recipient) string {
+	own := "The mail gateway " + domain(c.p.Hostname) + " reports"
+	switch {
+	case r.own() && r.RemoteMTA != "":
+		return own + " about its next hop " + r.remoteHost()
+	case r.own():
+		return own
+	case r.GivenUpAfter != "":
+		return "The mail system " + r.remoteHost() + " last answered"
+	}
+	return "The mail system " + r.remoteHost() + " answered"
+}
+
+// own says whether the reply is the gateway's own.
+func (r *Recipient) own() bool { return r.Local || r.RemoteMTA == "" }
 
 // replyLines is a reply for the eye: line by line, up to maxReplyLines of them.
 func replyLines(reply string) []string {
@@ -184,16 +201,21 @@ func (c *composer) address(kind, address string) string {
 	return "utf-8; " + b.String()
 }
 
-// remoteHost is RemoteMTA without a port: the field has none (RFC 3464 2.3.5).
+// remoteHost is RemoteMTA without a port: the field has none (RFC 3464 2.3.5). An IP address becomes a domain literal, as a name of type
+// "dns" has it (RFC 3464 9.3, RFC 5321 4.1.3).
 func (r *Recipient) remoteHost() string {
 	host, _, err := net.SplitHostPort(r.RemoteMTA)
+	if err != nil {
+		host = r.RemoteMTA
+	}
+	ip, err := netip.ParseAddr(host)
 	switch {
 	case err != nil:
-		return domain(r.RemoteMTA)
-	case strings.Contains(host, ":"):
-		return domain("[IPv6:" + host + "]")
+		return domain(host)
+	case ip.Unmap().Is4():
+		return "[" + ip.Unmap().String() + "]"
 	}
-	return domain(host)
+	return "[IPv6:" + ip.WithZone("").String() + "]"
 }
 
 // status is the enhanced status code to report.
@@ -230,9 +252,10 @@ func validStatus(s string) bool {
 	return true
 }
 
-// diagnosticType is "smtp" for an SMTP reply, else ours (RFC 3464 2.1.2: types that are not registered begin with X-).
-func diagnosticType(reply string) string {
-	if len(reply) >= 3 && strings.Trim(reply[:3], "0123456789") == "" && (len(reply) == 3 || reply[3] == ' ' || reply[3] == '-') {
+// diagnosticType is "smtp" for an SMTP reply of the remote MTA, else ours (RFC 3464 2.3.6: the code is the one that the transport issued;
+// 2.1.2: types that are not registered begin with X-).
+func (r *Recipient) diagnosticType(reply string) string {
+	if !r.own() && len(reply) >= 3 && strings.Trim(reply[:3], "0123456789") == "" && (len(reply) == 3 || reply[3] == ' ' || reply[3] == '-') {
 		return "smtp"
 	}
 	return "x-coexist"

@@ -139,7 +139,7 @@ type OnPrem struct {
 	TLS SideTLS `toml:"tls"`
 	// Whether TNEF (winmail.dat) becomes standard MIME on the way to this side.
 	ConvertTNEF bool `toml:"convert_tnef"`
-	// File of users and password hashes (`name:$2y$...` bcrypt, `name:$argon2id$...`, a line each) for devices that relay as this side by SMTP AUTH inside TLS. Empty: AUTH is not offered.
+	// File of users and password hashes (`name:$2y$...` bcrypt, `name:$argon2id$...`, a line each) for devices and applications, not mail systems, that send as this side by SMTP AUTH inside TLS: to people of either side, this one included, and abroad. Empty: AUTH is not offered.
 	UsersFile string `toml:"users_file"`
 	// Whether the verdict of Exchange Online's spam filter is also written as X-Spam-Flag and X-Spam-Score, which other systems read.
 	SpamHeaders bool `toml:"spam_headers"`

@@ -245,7 +245,7 @@ func (d *decoder) duration(path string, value any, target *time.Duration) {
 	if !ok {
 		return
 	}
-	duration, err := parseDuration(s)
+	duration, err := ParseDuration(s)
 	if err != nil {
 		d.errorf(path, "%q is not a duration, expected %s", s, want)
 		return

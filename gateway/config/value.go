@@ -13,8 +13,8 @@ import (
 	"golang.org/x/net/idna"
 )
 
-// parseDuration reads Go's durations, and whole days: "2d", "1d12h".
-func parseDuration(s string) (time.Duration, error) {
+// ParseDuration reads a duration as the configuration has them: Go's, and whole days, "2d", "1d12h".
+func ParseDuration(s string) (time.Duration, error) {
 	const day = 24 * time.Hour
 	count, rest, found := strings.Cut(s, "d")
 	if !found {

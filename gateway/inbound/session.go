@@ -137,7 +137,7 @@ func (s *Session) Data(r io.Reader) error {
 	sub := &Submission{Client: s.client, Side: s.side, Envelope: s.envelope, Decisions: s.decisions}
 	body, err := s.handler.Begin(sub)
 	if err != nil {
-		return noRoom
+		return s.refuse(noRoom)
 	}
 	sub.Body, sub.Trace = body, int(body.Size())
 	defer func() { sub.Body.Close() }()
@@ -151,12 +151,23 @@ func (s *Session) Data(r io.Reader) error {
 	case err != nil && sink.err == nil:
 		return fmt.Errorf("reading the message: %w", err) // the connection is lost; nobody reads a reply
 	case errors.As(sink.err, &reply):
+		s.refuse(reply)
 		return sink.err
 	case sink.err != nil:
-		return noRoom
+		return s.refuse(noRoom)
 	}
 	sub.Findings = sink.scan.Findings()
 	return s.handler.Accept(sub)
+}
+
+// refuse tells the gateway, for log and trace, that all recipients of a message hear this.
+func (s *Session) refuse(reply *smtp.SMTPError) error {
+	e := reply.EnhancedCode
+	said := routing.Reply{Code: reply.Code, Enhanced: fmt.Sprintf("%d.%d.%d", e[0], e[1], e[2]), Text: reply.Message}
+	for _, r := range s.envelope.Recipients {
+		s.handler.Refused(s.client, s.side, s.envelope.ReversePath, routing.Decision{Recipient: r.Address, Reason: routing.Message, Why: "the message was refused while it was read", Reply: said})
+	}
+	return reply
 }
 
 // noRoom is our trouble, mostly a full disk: the client keeps the message and tries again.

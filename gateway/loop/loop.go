@@ -126,8 +126,11 @@ func (l *Loop) Systems() string {
 
 // Reply refuses the message.
 func (l *Loop) Reply() *smtp.SMTPError {
-	return &smtp.SMTPError{Code: 554, EnhancedCode: smtp.EnhancedCode{5, 4, 6},
-		Message: "Loop: " + l.Systems() + " send this message to each other: " + l.Why}
+	what := l.Systems() + " send this message to each other"
+	if l.A == l.B {
+		what = l.names[1] + " sends this message to itself"
+	}
+	return &smtp.SMTPError{Code: 554, EnhancedCode: smtp.EnhancedCode{5, 4, 6}, Message: "Loop: " + what + ": " + l.Why}
 }
 
 // Check says whether the message whose trace is s, which comes from a side, runs in circles: nil when it does not.
@@ -143,9 +146,13 @@ func (d *Detector) Check(s State, from routing.Side) *Loop {
 	return nil
 }
 
-// loop names the two sides: where the message comes from, and the side that it last went back and forth with.
+// loop names the two sides: where the message comes from, and the side that it last went back and forth with, which is the same one when
+// its last passage was from there to there.
 func (d *Detector) loop(s State, from routing.Side, why string) *Loop {
 	other := from
+	if n := len(s.Path); n > 0 && s.Path[n-1] == (Passage{From: from, To: from}) {
+		return d.between(from, from, why)
+	}
 	for i := len(s.Path) - 1; i >= 0 && other == from; i-- {
 		if p := s.Path[i]; p.From != from {
 			other = p.From

@@ -276,7 +276,7 @@ func (d *delivery) reopen(indices []int, deferred map[int]Result) []int {
 // close settles what no host settled.
 func (d *delivery) close(pending []int, deferred map[int]Result, why problem) {
 	if why.result.Reply == nil {
-		why.result = Result{Stage: StageRoute, Reply: deferral(smtp.EnhancedCode{4, 4, 4}, "there is no host to try")}
+		why.result = Result{Local: true, Stage: StageRoute, Reply: deferral(smtp.EnhancedCode{4, 4, 4}, "there is no host to try")}
 	}
 	for _, i := range pending {
 		if r, ok := deferred[i]; ok {

@@ -58,7 +58,9 @@ type Recipient struct {
 
 	State RecipientState `json:"state"`
 	// LastReply is the last SMTP reply of a next hop, or the error in its place.
-	LastReply   string    `json:"last_reply,omitempty"`
+	LastReply string `json:"last_reply,omitempty"`
+	// LocalReply is true when LastReply is this gateway's own: NextHop did not say it.
+	LocalReply  bool      `json:"local_reply,omitempty"`
 	Attempts    int       `json:"attempts,omitempty"`
 	LastAttempt time.Time `json:"last_attempt,omitzero"`
 	// DelayNoticeSent is true once a delay DSN was made for this recipient.

@@ -9,6 +9,9 @@ import (
 // defaultMinFree is the low-water mark of file systems over 640 MiB.
 const defaultMinFree = 32 << 20
 
+// KeptBack is the low-water mark, in octets, of a file system of the given size: with less free, nothing is put.
+func KeptBack(total int64) int64 { return min(defaultMinFree, total/20) }
+
 // spaceCache asks the file system for its free space at most once a second.
 type spaceCache struct {
 	mu   sync.Mutex
@@ -48,7 +51,7 @@ func (s *Local) Room(size int64) error {
 	}
 	low := s.minFree
 	if low == 0 {
-		low = min(defaultMinFree, total/20)
+		low = KeptBack(total)
 	}
 	s.reserve.fill(s, free-max(low, 0)-size, total)
 	if s.reserve.missing(total) {

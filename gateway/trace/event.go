@@ -27,6 +27,7 @@ const (
 	Expanded     Kind = "expanded"     // a group became its members
 	Held         Kind = "held"         // waits for a person or a time
 	Released     Kind = "released"     // no longer held
+	Retried      Kind = "retried"      // a person wants it tried now; what is held stays so
 	Dropped      Kind = "dropped"      // removed by a person
 	Acknowledged Kind = "acknowledged" // 250 to the client
 	Spooled      Kind = "spooled"      // durable in the spool

@@ -17,9 +17,12 @@ type Resolver interface {
 	LookupAddr(ctx context.Context, addr string) (names []string, err error)
 }
 
-// Server returns a Resolver that asks one server, given as host:port. Blocklists answer nobody who asks through a public
-// resolver, so many sites run one of their own for them.
+// Server returns a Resolver that asks one server, given as host:port; empty: those of the system (/etc/resolv.conf). Blocklists answer
+// nobody who asks through a public resolver, so many sites run one of their own for them.
 func Server(address string) Resolver {
+	if address == "" {
+		return &net.Resolver{PreferGo: true} // that of the C library holds a thread for each question
+	}
 	return &net.Resolver{
 		PreferGo: true,
 		Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
@@ -87,7 +90,11 @@ func dnsError(name string, err error) error {
 	if errors.As(err, &known) && known.IsNotFound {
 		return &net.DNSError{Err: "no such host", Name: name, IsNotFound: true}
 	}
-	return &net.DNSError{Err: err.Error(), Name: name, IsTemporary: true, IsTimeout: errors.Is(err, context.DeadlineExceeded)}
+	text, late := err.Error(), errors.Is(err, context.DeadlineExceeded)
+	if known != nil { // its Server is the system's, also where another one was asked
+		text, late = known.Err, late || known.IsTimeout
+	}
+	return &net.DNSError{Err: text, Name: name, IsTemporary: true, IsTimeout: late}
 }
 
 // ValidName says whether name can be asked for: labels of 1 to 63 octets, 253 in all (RFC 1035 2.3.4), printable ASCII without

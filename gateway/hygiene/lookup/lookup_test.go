@@ -80,3 +80,40 @@ func TestValidName(t *testing.T) {
 		}
 	}
 }
+
+// TestServer: the one that is named is asked, whatever the system's; without a name it is the system's.
+func TestServer(t *testing.T) {
+	server := dnstest.Start(t, `contoso.com. 60 IN TXT "found"`)
+	named := lookup.Server(server.Address)
+	if texts, err := named.LookupTXT(t.Context(), "contoso.com."); err != nil || len(texts) != 1 {
+		t.Errorf("a named server: %q, %v", texts, err)
+	}
+	system, ok := lookup.Server("").(*net.Resolver)
+	if !ok || system.Dial != nil {
+		t.Fatalf("without a name: %#v, want a resolver that dials the system's servers", system)
+	}
+	var dialled []string
+	system.Dial = func(ctx context.Context, network, address string) (net.Conn, error) { // the test asks nobody outside
+		dialled = append(dialled, address)
+		return new(net.Dialer).DialContext(ctx, network, server.Address)
+	}
+	texts, err := system.LookupTXT(t.Context(), "contoso.com.")
+	if err != nil || len(texts) != 1 {
+		t.Errorf("the system's: %q, %v", texts, err)
+	}
+	for _, address := range dialled {
+		if _, port, _ := net.SplitHostPort(address); port != "53" {
+			t.Errorf("dialled %s, want a server of the system", address)
+		}
+	}
+}
+
+// TestErrorNamesNoOtherServer: what a named server did is not told of the system's, which was not asked.
+func TestErrorNamesNoOtherServer(t *testing.T) {
+	server := dnstest.Start(t, "")
+	server.Break("contoso.com")
+	_, err := server.Resolver(5*time.Second).LookupTXT(t.Context(), "contoso.com")
+	if want := "lookup contoso.com: server misbehaving"; err == nil || err.Error() != want {
+		t.Errorf("error %v, want %s", err, want)
+	}
+}
