@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/binary"
 	"iter"
-	"math/bits"
 	"runtime"
 	"slices"
 	"strings"
@@ -114,14 +113,6 @@ func (v *View) findSMTP(value string, dst []Ref) []Ref {
 		return dst
 	}
 	i, lowest := home(hash, v.index.shift, len(slots)), newSlot(hash, 0)
-	if i+8 <= len(slots) { // how far to go is counted, not found by branches: the processor can't foresee those, and would begin the next lookup late
-		n := 0
-		for _, s := range (*[8]slot)(slots[i:]) {
-			_, below := bits.Sub64(uint64(s-1), uint64(lowest-1), 0)
-			n += int(below)
-		}
-		i += n
-	}
 	for slots[i]-1 < lowest-1 {
 		i++
 	}
