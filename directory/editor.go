@@ -225,13 +225,19 @@ func (e *editor) memberID(dn string) (uint32, error) {
 	return id, nil
 }
 
-// put stores an entry as an object of a kind: a new one, or in place of the one with the same GUID.
-func (e *editor) put(ent *Entry, kind Kind) error {
+// place gives the number of the container of an entry, which is made if it is not there, and the name in it. The error is that of a DN that is none, or of a view that is full.
+func (e *editor) place(ent *Entry) (parent uint32, rdn string, err error) {
 	if err := checkDN(ent.DN); err != nil {
-		return fmt.Errorf("%q: %w", clip(ent.DN), err)
+		return 0, "", fmt.Errorf("%q: %w", clip(ent.DN), err)
 	}
 	rdn, rest := splitDN(ent.DN)
-	parent, err := e.container(rest)
+	parent, err = e.container(rest)
+	return parent, rdn, err
+}
+
+// put stores an entry as an object of a kind: a new one, or in place of the one with the same GUID.
+func (e *editor) put(ent *Entry, kind Kind) error {
+	parent, rdn, err := e.place(ent)
 	if err != nil {
 		return err
 	}

@@ -76,11 +76,7 @@ func (a *rereading) place(e *editor, id uint32, rdn string) {
 
 // replace is Add for a builder that began with a view.
 func (e *editor) replace(ent *Entry, kind Kind) error {
-	if err := checkDN(ent.DN); err != nil {
-		return fmt.Errorf("%q: %w", clip(ent.DN), err)
-	}
-	rdn, rest := splitDN(ent.DN)
-	parent, err := e.container(rest)
+	parent, rdn, err := e.place(ent)
 	if err != nil {
 		return err
 	}

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/go-ldap/ldap/v3"
@@ -86,9 +85,8 @@ func replaced(o *directory.Object, v *directory.View) bool {
 	if _, taken := v.ByDN(o.DN); taken {
 		return true
 	}
-	for _, p := range append(slices.Clone(o.ProxyAddresses), "smtp:"+o.Mail) {
-		prefix, address, _ := strings.Cut(p, ":")
-		if strings.EqualFold(prefix, "smtp") && len(v.Find(directory.KeyProxy, address, v.Find(directory.KeyMail, address, nil))) > 0 {
+	for address := range smtpAddresses(o) {
+		if len(v.Find(directory.KeyProxy, address, v.Find(directory.KeyMail, address, nil))) > 0 {
 			return true
 		}
 	}

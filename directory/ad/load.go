@@ -237,10 +237,8 @@ func addressesGone(old, v *directory.View) (n int) {
 func addressesOf(v *directory.View, r directory.Ref) int {
 	o := v.Object(r)
 	seen := map[string]bool{}
-	for _, a := range append(o.ProxyAddresses, "smtp:"+o.Mail) {
-		if prefix, address, ok := strings.Cut(strings.ToLower(a), ":"); ok && prefix == "smtp" && address != "" {
-			seen[address] = true
-		}
+	for address := range smtpAddresses(&o) {
+		seen[address] = true
 	}
 	return len(seen)
 }

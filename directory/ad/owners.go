@@ -2,6 +2,7 @@ package ad
 
 import (
 	"fmt"
+	"iter"
 	"maps"
 	"slices"
 	"strings"
@@ -98,13 +99,21 @@ func (s *Source) kept(old, v *directory.View) (*directory.View, error) {
 func (l lost) lose(old *directory.View, r directory.Ref, v *directory.View) {
 	var space [4]directory.Ref
 	o := old.Object(r)
-	for _, a := range append(o.ProxyAddresses, "smtp:"+o.Mail) {
-		prefix, address, ok := strings.Cut(strings.ToLower(a), ":")
-		if !ok || prefix != "smtp" || address == "" {
-			continue
-		}
+	for address := range smtpAddresses(&o) {
 		if len(v.Find(directory.KeyProxy, address, space[:0])) == 0 && len(v.Find(directory.KeyMail, address, space[:0])) == 0 {
 			l.addresses[address] = true
+		}
+	}
+}
+
+// smtpAddresses gives the SMTP addresses that mail finds an object by, in lower case; mail can be one of the others again.
+func smtpAddresses(o *directory.Object) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for _, p := range append(slices.Clone(o.ProxyAddresses), "smtp:"+o.Mail) {
+			prefix, address, _ := strings.Cut(strings.ToLower(p), ":")
+			if prefix == "smtp" && address != "" && !yield(address) {
+				return
+			}
 		}
 	}
 }
